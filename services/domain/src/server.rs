@@ -223,6 +223,10 @@ pub struct ActiveServer {
 
 /// The state of a server.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every state is the large one"
+)]
 pub enum Server {
     /// Nothing happened yet.
     #[default]

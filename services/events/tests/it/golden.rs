@@ -1,0 +1,72 @@
+//! Payloads that were written once are read for ever.
+//!
+//! `tests/golden/<type>.v<version>.json` holds the bytes of an event of each version there was.
+//! A file is added for a new type or version and never changed again.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use events::{EventType, decode, encode};
+
+use crate::sample;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn file_name(event_type: EventType, version: u32) -> String {
+    format!("{event_type}.v{version}.json")
+}
+
+#[test]
+fn each_type_is_written_as_its_golden_file_says() {
+    let mut written = Vec::new();
+    for &event_type in EventType::ALL {
+        let encoded = encode(&sample::event(event_type));
+        assert_eq!(encoded.event_type, event_type.as_str());
+        assert_eq!(encoded.schema_version, event_type.schema_version());
+        let path = folder().join(file_name(event_type, encoded.schema_version));
+        match std::fs::read(&path) {
+            Ok(golden) => {
+                let now = String::from_utf8_lossy(&encoded.payload);
+                assert_eq!(
+                    now,
+                    String::from_utf8_lossy(&golden).trim_end(),
+                    "{event_type}"
+                );
+            }
+            Err(_) => {
+                std::fs::write(&path, [encoded.payload.as_ref(), b"\n"].concat()).unwrap();
+                written.push(path);
+            }
+        }
+    }
+    assert!(
+        written.is_empty(),
+        "new golden files: look at them and run again: {written:#?}"
+    );
+}
+
+#[test]
+fn every_version_that_was_ever_written_is_read() {
+    for &event_type in EventType::ALL {
+        for version in 1..=event_type.schema_version() {
+            let path = folder().join(file_name(event_type, version));
+            let golden = std::fs::read(&path).unwrap_or_else(|_| panic!("{path:?} is missing"));
+            let event = decode(event_type.as_str(), version, &golden).unwrap();
+            assert_eq!(event, sample::event(event_type), "{path:?}");
+        }
+    }
+}
+
+#[test]
+fn there_is_no_golden_file_besides() {
+    let found: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let known = EventType::ALL.iter().flat_map(|event_type| {
+        (1..=event_type.schema_version()).map(|version| file_name(*event_type, version))
+    });
+    assert_eq!(found, known.collect());
+}
