@@ -6,7 +6,13 @@
 /// Public: what the console, the command line and SDKs use.
 pub mod control {
     /// Version 1.
-    #[expect(missing_docs, unused_qualifications, reason = "generated from proto/")]
+    #[expect(
+        missing_docs,
+        unused_qualifications,
+        clippy::clone_on_ref_ptr,
+        clippy::too_many_lines,
+        reason = "generated from proto/"
+    )]
     pub mod v1 {
         tonic::include_proto!("mcp_orch.control.v1");
     }
@@ -15,7 +21,12 @@ pub mod control {
 /// Stored: the payloads of events.
 pub mod events {
     /// Version 1.
-    #[expect(missing_docs, unused_qualifications, reason = "generated from proto/")]
+    #[expect(
+        missing_docs,
+        unused_qualifications,
+        clippy::too_many_lines,
+        reason = "generated from proto/"
+    )]
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/mcp_orch.events.v1.rs"));
         include!(concat!(env!("OUT_DIR"), "/mcp_orch.events.v1.serde.rs"));
@@ -25,7 +36,7 @@ pub mod events {
 /// Internal: between services of version N and N-1.
 pub mod internal {
     /// Version 1.
-    #[expect(missing_docs, reason = "generated from proto/")]
+    #[expect(missing_docs, clippy::large_enum_variant, reason = "generated from proto/")]
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/mcp_orch.internal.v1.rs"));
     }
