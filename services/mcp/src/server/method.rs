@@ -1,0 +1,103 @@
+//! The requests and notifications that a client may send.
+
+use crate::ListKind;
+
+/// A request of a client, told apart by who answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// `initialize`.
+    Initialize,
+    /// `ping`.
+    Ping,
+    /// One of the lists: answered from the merged catalogue, never sent upstream.
+    List(ListKind),
+    /// `tools/call`: routed by `params.name`.
+    CallTool,
+    /// `prompts/get`: routed by `params.name`.
+    GetPrompt,
+    /// `resources/read`: routed by `params.uri`.
+    ReadResource,
+    /// `completion/complete`: routed by `params.ref`.
+    Complete,
+    /// `logging/setLevel`.
+    SetLogLevel,
+}
+
+impl Method {
+    /// The method of a request; `None` if it is not known (answered with method not found).
+    #[must_use]
+    pub fn parse(method: &str) -> Option<Self> {
+        Some(match method {
+            "initialize" => Self::Initialize,
+            "ping" => Self::Ping,
+            "tools/call" => Self::CallTool,
+            "prompts/get" => Self::GetPrompt,
+            "resources/read" => Self::ReadResource,
+            "completion/complete" => Self::Complete,
+            "logging/setLevel" => Self::SetLogLevel,
+            other => Self::List(ListKind::of_method(other)?),
+        })
+    }
+
+    /// The method as it is written on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Ping => "ping",
+            Self::List(kind) => kind.method(),
+            Self::CallTool => "tools/call",
+            Self::GetPrompt => "prompts/get",
+            Self::ReadResource => "resources/read",
+            Self::Complete => "completion/complete",
+            Self::SetLogLevel => "logging/setLevel",
+        }
+    }
+
+    /// The member of the parameters that decides which server answers.
+    #[must_use]
+    pub const fn routed_by(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::CallTool | Self::GetPrompt => Some(&["name"]),
+            Self::ReadResource => Some(&["uri"]),
+            Self::Initialize | Self::Ping | Self::List(_) | Self::Complete | Self::SetLogLevel => {
+                None
+            }
+        }
+    }
+}
+
+/// Whether a notification is one that clients may send.
+#[must_use]
+pub fn is_client_notification(method: &str) -> bool {
+    matches!(
+        method,
+        "notifications/initialized"
+            | "notifications/cancelled"
+            | "notifications/progress"
+            | "notifications/roots/list_changed"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_read_back_from_its_name() {
+        let lists = ListKind::ALL.map(Method::List);
+        let others = [
+            Method::Initialize,
+            Method::Ping,
+            Method::CallTool,
+            Method::GetPrompt,
+            Method::ReadResource,
+            Method::Complete,
+            Method::SetLogLevel,
+        ];
+        for method in lists.into_iter().chain(others) {
+            assert_eq!(Method::parse(method.as_str()), Some(method));
+        }
+        assert_eq!(Method::parse("tools/Call"), None);
+    }
+}
