@@ -1,0 +1,49 @@
+//! What a worker is given: limits and the ways out of the process.
+
+use std::time::Duration;
+
+use crate::ReaperCommand;
+
+/// The configuration of a worker; every limit has a default.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// How the supervisors of child processes are started.
+    pub reaper: ReaperCommand,
+    /// What of the worker's own environment every child gets: `PATH`, `HOME` and `LANG`.
+    pub base_env: Vec<(String, String)>,
+    /// Most exchanges under way with one server; more are refused.
+    pub max_in_flight: usize,
+    /// Most connections that are set up at a time without anybody waiting for them.
+    pub max_starts: usize,
+    /// How long a list of an upstream may take.
+    pub list_timeout: Duration,
+    /// Between two looks at whether a connection still answers.
+    pub ping_interval: Duration,
+    /// How long the answer to that may take.
+    pub ping_timeout: Duration,
+    /// How long exchanges under way may take to end when a connection is to end.
+    pub grace: Duration,
+    /// The largest message of an upstream, in bytes.
+    pub max_message_bytes: usize,
+}
+
+impl WorkerConfig {
+    /// The defaults around a reaper and the environment of this process.
+    pub fn new(reaper: ReaperCommand) -> Self {
+        let base_env = ["PATH", "HOME", "LANG"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+            .collect();
+        Self {
+            reaper,
+            base_env,
+            max_in_flight: 1_024,
+            max_starts: 32,
+            list_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(30),
+            ping_timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
+            max_message_bytes: 16 * 1024 * 1024,
+        }
+    }
+}

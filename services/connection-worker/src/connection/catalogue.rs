@@ -1,0 +1,97 @@
+//! What an upstream offers, learned and made ready for the record.
+
+use std::time::Duration;
+
+use bus::Bus;
+use bytes::Bytes;
+use domain::connection::CatalogueSummary;
+use mcp::client::{LearnLimits, learn_catalogue};
+use mcp::{Catalogue, ListKind};
+
+use super::{ConnectionSpec, Link, cause};
+
+/// What was learned.
+pub(super) struct Learned {
+    /// What stands in the event.
+    pub(super) summary: CatalogueSummary,
+    /// The catalogue as it is kept.
+    pub(super) body: Bytes,
+    /// Which lists failed, in words for people, secrets masked; empty when none did.
+    pub(super) cause: String,
+}
+
+/// Where the last catalogue in the record is found.
+pub(super) struct Kept<'a> {
+    /// The way to it.
+    pub(super) bus: &'a dyn Bus,
+    /// Whose it is.
+    pub(super) spec: &'a ConnectionSpec,
+    /// Its hash; empty when there is none.
+    pub(super) hash: &'a str,
+}
+
+/// Keeps the last catalogue of a connection, so that a list that fails keeps what it had.
+#[derive(Default)]
+pub(super) struct Shelf {
+    last: Option<Catalogue>,
+}
+
+impl Shelf {
+    /// Asks the upstream for its lists. Those that fail are taken from the catalogue before, at
+    /// first from what is kept; where that cannot be had, they are empty.
+    pub(super) async fn learn(
+        &mut self,
+        link: &Link,
+        list_timeout: Duration,
+        kept: Kept<'_>,
+    ) -> Learned {
+        let limits = LearnLimits { list_timeout, ..LearnLimits::default() };
+        let outcome = learn_catalogue(&link.connection, &limits).await;
+        let mut catalogue = outcome.catalogue;
+        if !outcome.failures.is_empty() && self.last.is_none() {
+            self.last = fetch(kept).await;
+        }
+        for failure in &outcome.failures {
+            if let Some(last) = &self.last {
+                catalogue.set_items(failure.list, last.items(failure.list).to_vec());
+            }
+        }
+        let text = cause::lists(&outcome.failures, list_timeout);
+        let cause = cause::cut(&link.masker.mask_text(&text));
+        // The record holds no secret, even where an upstream puts one into a description.
+        let body = catalogue.to_json();
+        if let Some(masked) = link.catalogue_masker.mask_json(&body)
+            && let Ok(masked) = Catalogue::from_json(&masked)
+        {
+            catalogue = masked;
+        }
+        let learned = Learned { summary: summary(&catalogue), body: catalogue.to_json(), cause };
+        self.last = Some(catalogue);
+        learned
+    }
+}
+
+async fn fetch(kept: Kept<'_>) -> Option<Catalogue> {
+    let Kept { bus, spec, hash } = kept;
+    if hash.is_empty() {
+        return None;
+    }
+    match backplane::fetch_catalogue(bus, spec.tenant, spec.server, hash).await {
+        Ok(body) => Catalogue::from_json(&body?).ok(),
+        Err(error) => {
+            tracing::debug!(server = %spec.server, %error, "last catalogue not at hand");
+            None
+        }
+    }
+}
+
+fn summary(catalogue: &Catalogue) -> CatalogueSummary {
+    let count = |kind| u32::try_from(catalogue.items(kind).len()).unwrap_or(u32::MAX);
+    CatalogueSummary {
+        hash: catalogue.hash(),
+        tools: count(ListKind::Tools),
+        resources: count(ListKind::Resources),
+        resource_templates: count(ListKind::ResourceTemplates),
+        prompts: count(ListKind::Prompts),
+    }
+}

@@ -1,0 +1,143 @@
+//! Where exchanges find the connection of a server.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use mcp::client::Connection;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::Instant;
+
+use super::ConnectionSpec;
+use crate::mask::Masker;
+use crate::meters::Meters;
+use crate::stdio::StderrRing;
+
+/// For this long after an attempt that failed, who comes is told of it at once instead of trying
+/// again.
+pub(super) const FAIL_FAST: Duration = Duration::from_secs(1);
+
+/// A connection that stands.
+pub(crate) struct Link {
+    /// The connection.
+    pub(crate) connection: Connection,
+    /// Knows the server's secrets.
+    pub(crate) masker: Arc<Masker>,
+    /// Knows those of them that may not even stand in a catalogue.
+    pub(crate) catalogue_masker: Masker,
+}
+
+/// How a connection is doing, for who wants to use it.
+#[derive(Clone)]
+pub(crate) enum Phase {
+    /// Being set up.
+    Connecting,
+    /// It stands.
+    Ready(Arc<Link>),
+    /// It does not; it is tried again later, or as soon as somebody wants it.
+    Failed {
+        /// Why, secrets masked.
+        cause: Arc<str>,
+        /// Until when who comes is told so instead of trying again; `None` for a connection that
+        /// stood and was lost, which is tried again at once.
+        fail_fast_until: Option<Instant>,
+    },
+    /// It ended for good.
+    Stopped,
+}
+
+/// There is no connection; the text says why, secrets masked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unavailable(pub(crate) Arc<str>);
+
+/// One server's place in the worker.
+pub(crate) struct Slot {
+    /// What it is configured to be.
+    pub(crate) spec: Arc<ConnectionSpec>,
+    /// One permit for each exchange that may be under way.
+    pub(crate) in_flight: Arc<Semaphore>,
+    /// How many those are.
+    max_in_flight: usize,
+    /// What its processes said on stderr.
+    pub(crate) stderr: Arc<StderrRing>,
+    /// Wakes the actor when somebody wants a connection that is down.
+    pub(super) wanted: Notify,
+    /// Tells the actor that somebody waits for the attempt that is about to begin.
+    pub(super) urgent: Notify,
+    phase: watch::Sender<Phase>,
+    meters: RwLock<Arc<Meters>>,
+}
+
+impl Slot {
+    /// A place whose connection is not set up yet.
+    pub(crate) fn new(spec: Arc<ConnectionSpec>, max_in_flight: usize) -> Self {
+        let meters = RwLock::new(Arc::new(Meters::of(&spec.project, &spec.name)));
+        Self {
+            spec,
+            in_flight: Arc::new(Semaphore::new(max_in_flight)),
+            max_in_flight,
+            stderr: Arc::default(),
+            wanted: Notify::new(),
+            urgent: Notify::new(),
+            phase: watch::Sender::new(Phase::Connecting),
+            meters,
+        }
+    }
+
+    /// Counts under another name from now on.
+    pub(crate) fn rename(&self, name: &str) {
+        let meters = Arc::new(Meters::of(&self.spec.project, name));
+        *self.meters.write().unwrap_or_else(PoisonError::into_inner) = meters;
+    }
+
+    /// Where this server is counted.
+    pub(crate) fn meters(&self) -> Arc<Meters> {
+        Arc::clone(&self.meters.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// The connection, which is set up now if it is down. All who wait share one attempt.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when that attempt fails, or one did less than a second ago.
+    pub(crate) async fn link(&self) -> Result<Arc<Link>, Unavailable> {
+        if let Phase::Ready(link) = &*self.phase.borrow()
+            && link.connection.close_cause().is_none()
+        {
+            return Ok(Arc::clone(link));
+        }
+        self.wait_for_link().await
+    }
+
+    async fn wait_for_link(&self) -> Result<Arc<Link>, Unavailable> {
+        let mut phase = self.phase.subscribe();
+        loop {
+            let now = phase.borrow_and_update().clone();
+            match now {
+                Phase::Ready(link) if link.connection.close_cause().is_none() => return Ok(link),
+                // The actor is about to notice that it ended.
+                Phase::Ready(_) => {}
+                Phase::Connecting => self.urgent.notify_one(),
+                Phase::Failed { cause, fail_fast_until: Some(until) } if Instant::now() < until => {
+                    return Err(Unavailable(cause));
+                }
+                Phase::Failed { .. } => self.wanted.notify_one(),
+                Phase::Stopped => return Err(Unavailable("the server was stopped".into())),
+            }
+            if phase.changed().await.is_err() {
+                return Err(Unavailable("the server was stopped".into()));
+            }
+        }
+    }
+
+    /// Waits until no exchange is under way, and lets no more begin.
+    pub(crate) async fn drained(&self) {
+        let all = u32::try_from(self.max_in_flight).unwrap_or(u32::MAX);
+        if let Ok(permits) = self.in_flight.acquire_many(all).await {
+            permits.forget();
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What is done with a connection while it stands: learn its catalogue, again when it changed,
+//! and ask now and then whether it still answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::connection::{ConnectionState, Observation};
+use mcp::client::{ConnectionEvent, Events, RequestOptions};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::catalogue::{Kept, Shelf};
+use super::observe::Report;
+use super::{ActorDeps, Link, Slot};
+
+/// For so long further changes are waited for before the catalogue is learned again.
+const DEBOUNCE: Duration = Duration::from_millis(300);
+/// When a catalogue that could not be learned whole is tried again, at first.
+const RELEARN_FIRST: Duration = Duration::from_secs(60);
+/// And at the longest.
+const RELEARN_LONGEST: Duration = Duration::from_secs(900);
+/// After so many pings in a row without an answer, and nothing under way, the connection is given
+/// up.
+const MAX_SILENT_PINGS: u32 = 3;
+
+/// A connection that stands, under observation.
+pub(super) struct Upkeep<'a> {
+    pub(super) deps: &'a ActorDeps,
+    pub(super) slot: &'a Slot,
+    pub(super) link: &'a Arc<Link>,
+    pub(super) shelf: &'a mut Shelf,
+    pub(super) report: &'a watch::Sender<Report>,
+    /// What is seen as of now.
+    pub(super) seen: Observation,
+    /// What is wrong with the catalogue; empty when nothing is.
+    pub(super) catalogue_cause: String,
+    /// Pings in a row that were not answered.
+    pub(super) silent_pings: u32,
+}
+
+impl Upkeep<'_> {
+    /// Until the connection should be given up: returns why. That it ended by itself is for
+    /// others to see.
+    pub(super) async fn run(mut self, events: &mut Events) -> String {
+        let mut relearn_wait = RELEARN_FIRST;
+        let mut learn_at = Some(Instant::now());
+        let mut ping_at = Instant::now() + self.deps.config.ping_interval;
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(ConnectionEvent::ListChanged(_)) => {
+                        let soon = Instant::now() + DEBOUNCE;
+                        learn_at = Some(learn_at.map_or(soon, |at| at.min(soon)));
+                    }
+                    Some(ConnectionEvent::Noise(output)) => {
+                        let output = String::from_utf8_lossy(&output);
+                        let output = self.link.masker.mask_text(output.trim_end());
+                        self.slot.stderr.push(format!("stdout: {output}"));
+                    }
+                    Some(_) => {}
+                    // The actor sees the end, too, and stops this.
+                    None => std::future::pending().await,
+                },
+                () = sleep_until(learn_at.unwrap_or(ping_at)), if learn_at.is_some() => {
+                    let whole = self.learn().await;
+                    relearn_wait = if whole {
+                        RELEARN_FIRST
+                    } else {
+                        relearn_wait.saturating_mul(2).min(RELEARN_LONGEST)
+                    };
+                    learn_at = (!whole).then(|| Instant::now() + relearn_wait);
+                }
+                () = sleep_until(ping_at) => {
+                    if self.ping().await {
+                        return "pings were not answered".to_owned();
+                    }
+                    ping_at = Instant::now() + self.deps.config.ping_interval;
+                }
+            }
+        }
+    }
+
+    /// Whether all of the catalogue could be learned.
+    async fn learn(&mut self) -> bool {
+        let recorded = self.report.borrow().catalogue.as_ref().map(|(known, _)| known.hash.clone());
+        let hash = recorded.unwrap_or_else(|| self.deps.recorded_hash(&self.slot.spec));
+        let kept = Kept { bus: &*self.deps.bus, spec: &self.slot.spec, hash: &hash };
+        let learned = self.shelf.learn(self.link, self.deps.config.list_timeout, kept).await;
+        let whole = learned.cause.is_empty();
+        self.catalogue_cause = learned.cause;
+        self.report.send_modify(|report| report.catalogue = Some((learned.summary, learned.body)));
+        self.tell();
+        whole
+    }
+
+    /// Whether the connection should be given up.
+    async fn ping(&mut self) -> bool {
+        let start = Instant::now();
+        let options = RequestOptions { read_timeout: Some(self.deps.config.ping_timeout) };
+        let answer = self.link.connection.request("ping", None, options).reply().await;
+        if answer.is_ok() {
+            // An error is an answer, too: many servers do not know pings.
+            self.silent_pings = 0;
+            self.seen.response_time_ms = millis(start.elapsed());
+        } else {
+            self.silent_pings += 1;
+        }
+        self.tell();
+        // A server that works on a request and does not answer meanwhile is busy, not gone.
+        self.silent_pings >= MAX_SILENT_PINGS && self.link.connection.in_flight() == 0
+    }
+
+    fn tell(&mut self) {
+        let silent = match self.silent_pings {
+            0 => String::new(),
+            _ => {
+                let limit = self.deps.config.ping_timeout.as_secs_f32();
+                format!("ping did not answer within {limit} s")
+            }
+        };
+        let causes = [self.catalogue_cause.as_str(), silent.as_str()];
+        let causes: Vec<&str> = causes.into_iter().filter(|cause| !cause.is_empty()).collect();
+        self.seen.cause = super::cause::cut(&causes.join("; "));
+        self.seen.state = match causes.as_slice() {
+            [] => ConnectionState::Active,
+            _ => ConnectionState::Degraded,
+        };
+        let seen = self.seen.clone();
+        self.report.send_modify(|report| report.observation = Some(seen));
+    }
+}
+
+/// Whole milliseconds, at least 1: 0 means unknown.
+pub(super) fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).max(1)
+}
