@@ -1,0 +1,31 @@
+//! The bus side: what edges and workers, which have no database, ask of the control plane.
+//!
+//! - [`publisher`](self): every event on `evt.*`, in the order of positions, and a beat every
+//!   second that says how far it is.
+//! - `snapshot`: the configuration events up to a position, for who begins or lost something.
+//! - `journal`: appends of what edges and workers saw, answered after the commit.
+//! - `catalogue`: a server's last catalogue by its hash.
+//!
+//! What always holds: events are published in the order of their positions, each configuration
+//! event with the position of the one before it; every queue and every tenant's share is bounded.
+
+mod body;
+mod catalogue;
+mod digests;
+mod journal;
+mod publisher;
+mod share;
+mod snapshot;
+mod stored;
+mod unfinished;
+mod upkeep;
+
+pub use digests::{DigestKey, DigestKeys};
+pub use journal::JournalLimits;
+pub(crate) use journal::Journal;
+pub(crate) use publisher::{Published, Publisher, beat};
+pub(crate) use unfinished::close_unfinished;
+pub(crate) use upkeep::upkeep;
+
+pub(crate) use catalogue::catalogues;
+pub(crate) use snapshot::snapshots;

@@ -1,0 +1,86 @@
+//! Keyed digests: they tell whether two contents are the same, and nothing else to who has not
+//! the tenant's key.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::{Refusal, TenantId};
+use ring::hmac;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use secrets::{SecretError, SecretPath, SecretValue};
+
+use crate::app::App;
+use crate::fault;
+
+const PATH: &str = "journal/digest-key";
+const MAX_CACHED: usize = 10_000;
+
+/// The key of one tenant. Has no `Debug`.
+#[derive(Clone)]
+pub struct DigestKey(Arc<hmac::Key>);
+
+impl DigestKey {
+    fn new(value: &[u8]) -> Self {
+        Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, value)))
+    }
+
+    /// HMAC-SHA-256 of the bytes.
+    pub fn digest(&self, bytes: &[u8]) -> [u8; 32] {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(hmac::sign(&self.0, bytes).as_ref());
+        digest
+    }
+
+    /// The digest in lower-case hexadecimal; empty for no bytes.
+    pub fn hex(&self, bytes: &[u8]) -> String {
+        if bytes.is_empty() {
+            return String::new();
+        }
+        domain::api_key::KeyHash(self.digest(bytes)).to_hex()
+    }
+}
+
+/// The keys of all tenants, made when they are first needed and kept in memory from then on.
+#[derive(Default)]
+pub struct DigestKeys {
+    keys: Mutex<HashMap<TenantId, DigestKey>>,
+    making: tokio::sync::Mutex<()>,
+}
+
+impl DigestKeys {
+    /// The tenant's key.
+    ///
+    /// # Errors
+    /// When the secret store is not available.
+    pub async fn of(&self, app: &App, tenant: TenantId) -> Result<DigestKey, Refusal> {
+        if let Some(key) = self.cached(tenant) {
+            return Ok(key);
+        }
+        let _one_at_a_time = self.making.lock().await;
+        if let Some(key) = self.cached(tenant) {
+            return Ok(key);
+        }
+        let path = SecretPath::new(tenant, PATH).map_err(|error| fault::internal(&error))?;
+        let key = match app.secrets.latest(&path).await {
+            Ok((_, value)) => DigestKey::new(value.expose()),
+            Err(SecretError::NotFound) => {
+                let mut random = vec![0; 32];
+                SystemRandom::new().fill(&mut random).map_err(|error| fault::internal(&error))?;
+                let key = DigestKey::new(&random);
+                app.secrets.put(&path, SecretValue::from(random)).await.map_err(fault::secret)?;
+                key
+            }
+            Err(error) => return Err(fault::secret(error)),
+        };
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= MAX_CACHED {
+            keys.clear();
+        }
+        keys.insert(tenant, key.clone());
+        Ok(key)
+    }
+
+    fn cached(&self, tenant: TenantId) -> Option<DigestKey> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
+    }
+}

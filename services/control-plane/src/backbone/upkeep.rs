@@ -1,0 +1,50 @@
+//! Deletes what has ended: bodies after their retention, idempotency keys after a day.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+const EVERY: Duration = Duration::from_secs(60);
+/// Deleted in one go, so that appends do not wait.
+const BATCH: usize = 500;
+/// Goes in a row.
+const GOES: u32 = 200;
+
+/// Runs every minute until `shutdown`.
+pub(crate) async fn upkeep(app: Arc<App>, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => sweep(&app).await,
+        }
+    }
+}
+
+async fn sweep(app: &App) {
+    let now = app.now();
+    let mut bodies = 0;
+    for _ in 0..GOES {
+        match app.store.delete_bodies(None, now, BATCH).await {
+            Ok(deleted) => bodies += deleted,
+            Err(error) => {
+                tracing::warn!(%error, "expired bodies were not deleted");
+                break;
+            }
+        }
+        if bodies % BATCH as u64 != 0 || bodies == 0 {
+            break;
+        }
+    }
+    if bodies > 0 {
+        tracing::info!(bodies, "deleted bodies of calls after their retention");
+    }
+    if let Err(error) = app.store.forget_keys(now, BATCH).await {
+        tracing::warn!(%error, "expired idempotency keys were not forgotten");
+    }
+}

@@ -1,0 +1,140 @@
+//! `/projects/{id}/members`: who is in a project, and as what.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use domain::Refusal;
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::api_key::read_role;
+use super::failure::{Answer, ErrorBody};
+use super::request::{Body, IdempotencyKey, Ids, Params, Session};
+use crate::app::App;
+use crate::use_case::{self, RemoveMember, SetMember, UserRef};
+use crate::views::MemberView;
+
+/// A member.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MemberItem {
+    user_id: String,
+    email: String,
+    display_name: String,
+    /// `owner`, `developer` or `reporter`.
+    role: &'static str,
+}
+
+impl From<MemberView> for MemberItem {
+    fn from(member: MemberView) -> Self {
+        Self {
+            user_id: member.user.to_string(),
+            email: member.email,
+            display_name: member.display_name,
+            role: member.role.as_str(),
+        }
+    }
+}
+
+/// A page of members.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MemberPage {
+    members: Vec<MemberItem>,
+    /// Leads to the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+/// As what a member is in the project.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the body, which is read field by field")]
+pub(super) struct MemberBody {
+    /// `owner`, `developer` or `reporter`.
+    role: String,
+}
+
+/// The members of the project.
+#[utoipa::path(
+    get, path = "/projects/{id}/members", tag = "members",
+    params(
+        ("id" = String, Path, description = "the project"),
+        ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
+        ("page_token" = Option<String>, Query, description = "from the page before"),
+    ),
+    responses(
+        (status = 200, body = MemberPage),
+        (status = 401, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+    ),
+)]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Session(ctx): Session,
+    ids: Ids,
+    params: Params,
+) -> Answer<Json<MemberPage>> {
+    let page = use_case::list_members(&app, &ctx, &ids.project()?, &params.paging()?).await?;
+    let page = page.map(MemberItem::from);
+    Ok(Json(MemberPage { members: page.items, next_page_token: page.next }))
+}
+
+/// Adds a registered user or changes a member's role. Owner.
+#[utoipa::path(
+    put, path = "/projects/{id}/members/{uid}", tag = "members",
+    params(
+        ("id" = String, Path, description = "the project"),
+        ("uid" = String, Path, description = "the user's id or e-mail address"),
+    ),
+    request_body = MemberBody,
+    responses(
+        (status = 200, body = MemberItem),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 422, description = "The last Owner stays one", body = ErrorBody),
+    ),
+)]
+pub(super) async fn set(
+    State(app): State<Arc<App>>,
+    Session(ctx): Session,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    ids: Ids,
+    Body(body): Body,
+) -> Answer<Json<MemberItem>> {
+    let user = match ids.text("uid") {
+        email if email.contains('@') => UserRef::Email(email.to_owned()),
+        _ => UserRef::Id(ids.get("uid", "user")?),
+    };
+    let role = read_role(&body)?.ok_or_else(|| Refusal::invalid("role", "is missing"))?;
+    let command = SetMember { project: ids.project()?, user, role, idempotency_key };
+    Ok(Json(use_case::set_member(&app, &ctx, command).await?.into()))
+}
+
+/// Puts a member out of the project. Owner, or the member itself.
+#[utoipa::path(
+    delete, path = "/projects/{id}/members/{uid}", tag = "members",
+    params(
+        ("id" = String, Path, description = "the project"),
+        ("uid" = String, Path, description = "the user's id"),
+    ),
+    responses(
+        (status = 204),
+        (status = 401, body = ErrorBody),
+        (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody),
+        (status = 422, description = "The last Owner stays", body = ErrorBody),
+    ),
+)]
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    Session(ctx): Session,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
+    ids: Ids,
+) -> Answer<StatusCode> {
+    let (project, user) = (ids.project()?, ids.get("uid", "member")?);
+    let command = RemoveMember { project, user, idempotency_key };
+    use_case::remove_member(&app, &ctx, command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

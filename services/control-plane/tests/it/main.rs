@@ -1,0 +1,16 @@
+//! The control plane as its callers see it: gRPC over a real socket, a real log and real views
+//! in files, sealed secrets, and the real bus with the parts that edges and workers use.
+
+mod api_keys;
+mod bootstrap;
+mod fold;
+mod idempotency;
+mod identity;
+mod journal;
+mod projects;
+mod replica;
+mod roles;
+mod servers;
+mod support;
+mod views;
+mod wire;

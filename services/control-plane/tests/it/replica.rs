@@ -1,0 +1,70 @@
+//! What edges and workers hold: a snapshot, then every change as it happens.
+
+use std::sync::Arc;
+
+use backplane::{Replica, ReplicaHandle};
+use proto::control::v1 as pb;
+use secrecy::ExposeSecret as _;
+
+use crate::support::World;
+
+fn follow(world: &World) -> ReplicaHandle {
+    let clock = world.clock.clone();
+    let clock = Arc::new(move || clock.now());
+    Replica::start(Arc::clone(&world.bus), "edge", clock, world.shutdown.clone())
+}
+
+/// Waits until the replica shows what `look` looks for.
+async fn shows(replica: &ReplicaHandle, look: impl Fn(&ReplicaHandle) -> bool) {
+    let mut changes = replica.changes();
+    let seen = async {
+        while !look(replica) {
+            changes.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), seen).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replica_gets_a_snapshot_and_then_every_change() {
+    let (world, owner) = World::bootstrapped().await;
+    let before = owner.caller.register(&owner.project, "before").await;
+    let replica = follow(&world);
+    replica.ready().await.unwrap();
+    assert!(replica.read().server(&before.id.parse().unwrap()).is_some());
+    assert!(replica.read().project(&owner.project).is_some());
+    let hash = control_plane::identity::api_key::hash(owner.first.api_key.expose_secret());
+    assert!(replica.read().key(&hash).is_some());
+
+    let after = owner.caller.register(&owner.project, "after").await;
+    let id = after.id.parse().unwrap();
+    shows(&replica, |replica| replica.read().server(&id).is_some()).await;
+    let delete = pb::DeleteServerRequest {
+        project_id: owner.project.to_string(),
+        server_id: before.id.clone(),
+        ..Default::default()
+    };
+    owner.caller.servers().delete_server(delete).await.unwrap();
+    let id = before.id.parse().unwrap();
+    shows(&replica, |replica| replica.read().server(&id).is_none()).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_of_many_events_comes_in_frames_and_is_complete() {
+    let (world, owner) = World::bootstrapped().await;
+    let server = owner.caller.register(&owner.project, "a").await;
+    for index in 0..600 {
+        let set = pb::SetToolEnabledRequest {
+            project_id: owner.project.to_string(),
+            server_id: server.id.clone(),
+            tool: format!("t{index}"),
+            enabled: false,
+            ..Default::default()
+        };
+        owner.caller.servers().set_tool_enabled(set).await.unwrap();
+    }
+    let replica = follow(&world);
+    replica.ready().await.unwrap();
+    let entry = replica.read().server(&server.id.parse().unwrap()).cloned().unwrap();
+    assert_eq!(entry.server.disabled_tools.len(), 600);
+}
