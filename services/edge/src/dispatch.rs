@@ -1,0 +1,241 @@
+//! One request of a client: answered from memory, or forwarded.
+
+use std::sync::Arc;
+
+use authz::Action;
+use backplane::{Changes, Notice};
+use bytes::Bytes;
+use domain::connection::ConnectionState;
+use domain::{ErrorCode, ServerId};
+use mcp::envelope::{self, code};
+use mcp::server::{EMPTY_RESULT, InitializeRequest, InitializeResult, Method, ServerInfo};
+use mcp::{Envelope, Id, ListKind, Revision, splice};
+use tokio::time::Instant;
+
+use crate::auth::Grant;
+use crate::call::{self, Running};
+use crate::denial::Denial;
+use crate::edge::Shared;
+use crate::merged::Merged;
+use crate::scope::Scope;
+use crate::session::{Opening, Session};
+
+/// What became of a request.
+pub(crate) enum Dispatched {
+    /// The whole answer.
+    Answer(Bytes),
+    /// The whole answer: the role is too small.
+    Forbidden(Bytes),
+    /// It was forwarded.
+    Call(Running),
+}
+
+/// Handles a request.
+pub(crate) async fn request(
+    shared: &Arc<Shared>,
+    grant: &Grant,
+    session: &Arc<Session>,
+    envelope: &Envelope,
+) -> Dispatched {
+    let Some(id) = envelope.id() else {
+        return Dispatched::Answer(Bytes::new());
+    };
+    let params = envelope.body();
+    let Some(method) = Method::parse(envelope.method()) else {
+        return Dispatched::Answer(unknown_method(id, envelope.method()));
+    };
+    let action = match method {
+        Method::List(_) => Some(Action::McpList),
+        Method::CallTool | Method::GetPrompt | Method::ReadResource => Some(Action::McpCall),
+        _ => None,
+    };
+    if let Some(action) = action.filter(|action| !shared.authorizer.allows(grant.role, *action)) {
+        return Dispatched::Forbidden(forbidden(shared, grant, id, action, params.as_ref()));
+    }
+    match method {
+        Method::Initialize => {
+            Dispatched::Answer(initialize(shared, grant, session, id, params).await)
+        }
+        Method::Ping => Dispatched::Answer(envelope::response(id, EMPTY_RESULT)),
+        Method::List(kind) => Dispatched::Answer(list(shared, grant, id, kind, params).await),
+        Method::CallTool | Method::GetPrompt | Method::ReadResource => {
+            match call::begin(shared, grant, session, (id, method, params)).await {
+                Ok(running) => Dispatched::Call(running),
+                Err(answer) => Dispatched::Answer(answer),
+            }
+        }
+        // Not offered in our capabilities.
+        Method::Complete | Method::SetLogLevel => {
+            Dispatched::Answer(unknown_method(id, method.as_str()))
+        }
+    }
+}
+
+fn unknown_method(id: &Id, method: &str) -> Bytes {
+    let shown: String = method.chars().take(100).collect();
+    envelope::error(
+        Some(id),
+        code::METHOD_NOT_FOUND,
+        &format!("Method not found: {shown}"),
+        None,
+    )
+}
+
+fn forbidden(
+    shared: &Shared,
+    grant: &Grant,
+    id: &Id,
+    action: Action,
+    params: Option<&Bytes>,
+) -> Bytes {
+    let target = params.and_then(|params| {
+        ["name", "uri"]
+            .iter()
+            .find_map(|key| splice::find_string(params, &[key]).ok()?)
+    });
+    let denial = Denial {
+        tenant: grant.tenant,
+        key: grant.key,
+        project: grant.scope.project().clone(),
+        action: action.as_str(),
+        code: ErrorCode::PermissionDenied,
+        target: target.unwrap_or_default().into_owned(),
+    };
+    shared
+        .denials
+        .record(&shared.journal, denial, (shared.clock)());
+    let message = format!("the role {} may not do this: {action}", grant.role);
+    call::failure(id, ErrorCode::PermissionDenied.reason(), &message)
+}
+
+async fn initialize(
+    shared: &Arc<Shared>,
+    grant: &Grant,
+    session: &Arc<Session>,
+    id: &Id,
+    params: Option<Bytes>,
+) -> Bytes {
+    let asked = params
+        .as_ref()
+        .and_then(|params| InitializeRequest::parse(params).ok().flatten());
+    let Some(asked) = asked else {
+        let message = "protocolVersion is missing";
+        return envelope::error(Some(id), code::INVALID_PARAMS, message, None);
+    };
+    let revision: Revision = asked.revision();
+    let (name, version) = asked.client_name_and_version();
+    let client = format!("{name} {version}").trim().chars().take(100).collect();
+    session.open(Opening { revision, client });
+    let merged = shared.catalogues.get(&grant.scope).await;
+    shared.catalogues.note_shown(&grant.scope, &merged);
+    // Completion is not routed yet, and what is not served is not offered.
+    let offered = merged.catalogue.capabilities();
+    let capabilities = splice::remove(offered, &["completions"]).ok().flatten();
+    let result = InitializeResult {
+        revision,
+        capabilities: capabilities.as_ref().unwrap_or(offered),
+        server_info: ServerInfo {
+            name: "mcp-orch",
+            title: None,
+            version: env!("CARGO_PKG_VERSION"),
+        },
+        instructions: merged.catalogue.instructions(),
+    };
+    envelope::response(id, &result.to_json())
+}
+
+async fn list(
+    shared: &Arc<Shared>,
+    grant: &Grant,
+    id: &Id,
+    kind: ListKind,
+    params: Option<Bytes>,
+) -> Bytes {
+    let cursor = match params
+        .as_ref()
+        .map(|params| splice::find(params, &["cursor"]))
+    {
+        None | Some(Ok(None)) => None,
+        Some(Ok(Some(span))) => {
+            let raw = params.as_ref().map(|params| params.slice(span));
+            match raw.as_deref().map(|raw| (raw, splice::unquote(raw))) {
+                Some((_, Some(text))) => Some(text.into_owned()),
+                Some((b"null", None)) | None => None,
+                Some(_) => return invalid_cursor(id),
+            }
+        }
+        Some(Err(_)) => return invalid_cursor(id),
+    };
+    let merged = first_list(shared, grant).await;
+    shared.catalogues.note_shown(&grant.scope, &merged);
+    match merged.catalogue.page(kind, cursor.as_deref()) {
+        Ok(page) => envelope::response(id, page),
+        Err(_) => invalid_cursor(id),
+    }
+}
+
+fn invalid_cursor(id: &Id) -> Bytes {
+    envelope::error(Some(id), code::INVALID_PARAMS, "Invalid cursor", None)
+}
+
+/// The scope, after waiting a little for servers that were never seen. Each is waited for once:
+/// one that never shows its catalogue does not delay every list.
+async fn first_list(shared: &Arc<Shared>, grant: &Grant) -> Arc<Merged> {
+    let (catalogues, scope) = (&shared.catalogues, &grant.scope);
+    let mut merged = catalogues.get(scope).await;
+    if merged.unseen.is_empty() {
+        return merged;
+    }
+    // From here on no change is missed.
+    let mut changes = shared.replica.changes();
+    loop {
+        if is_seen(shared, &merged) {
+            // Whoever follows the changes does so too, but maybe later than this.
+            catalogues.invalidate_scope(scope);
+            merged = catalogues.get(scope).await;
+        }
+        let unseen = starting(shared, &merged);
+        let deadline = catalogues.wait_until(&unseen, shared.config.limits.first_list_wait);
+        let Some(deadline) = deadline.filter(|deadline| *deadline > Instant::now()) else {
+            return merged;
+        };
+        let change = tokio::time::timeout_at(deadline, next_change(&mut changes, scope)).await;
+        if change.ok().flatten().is_none() {
+            return merged;
+        }
+    }
+}
+
+/// Waits until something of the scope's project changed; `None` at the end of all changes.
+async fn next_change(changes: &mut Changes, scope: &Scope) -> Option<()> {
+    loop {
+        match changes.next().await? {
+            Notice::Everything => return Some(()),
+            Notice::Changed(change) if change.project.as_ref() == Some(scope.project()) => {
+                return Some(());
+            }
+            Notice::Changed(_) => {}
+        }
+    }
+}
+
+/// The servers whose catalogue was not there for the merge, and may come yet.
+fn starting(shared: &Shared, merged: &Merged) -> Vec<ServerId> {
+    let configuration = shared.replica.read();
+    let may_show = |id: &&ServerId| {
+        let state = configuration.connection(id).observation.state;
+        // One that became active shows its catalogue next.
+        configuration.server(id).is_some()
+            && matches!(state, ConnectionState::Starting | ConnectionState::Active)
+    };
+    merged.unseen.iter().filter(may_show).copied().collect()
+}
+
+/// Whether a catalogue came since the merge.
+fn is_seen(shared: &Shared, merged: &Merged) -> bool {
+    let configuration = shared.replica.read();
+    merged
+        .unseen
+        .iter()
+        .any(|id| configuration.connection(id).catalogue.is_some())
+}

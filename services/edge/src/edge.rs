@@ -1,0 +1,288 @@
+//! The edge as a component: built from its ports, run until it is told to stop.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use authz::Authorizer;
+use axum::Router;
+use backplane::{Clock, Journal, Notice, ReplicaHandle};
+use bus::Bus;
+use domain::ProjectId;
+use events::ChangeKind;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use mcp::ListKind;
+use mcp::server::{list_changed, sse_message};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::is_still_allowed;
+use crate::config::EdgeConfig;
+use crate::denial::Denials;
+use crate::merged::Catalogues;
+use crate::origin::OriginRules;
+use crate::outbox::Undelivered;
+use crate::scope::Scope;
+use crate::session::{Cause, Session, Sessions};
+
+/// How long changes gather before clients are told.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How often it is looked at what ends by itself, and what is missing asked for again.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What an edge is built on.
+pub struct EdgeDeps {
+    /// The way to workers and the control-plane.
+    pub bus: Arc<dyn Bus>,
+    /// The configuration in memory.
+    pub replica: ReplicaHandle,
+    /// Where calls and denials are recorded.
+    pub journal: Journal,
+    /// What a role may do.
+    pub authorizer: Arc<Authorizer>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) config: EdgeConfig,
+    pub(crate) origins: OriginRules,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) replica: ReplicaHandle,
+    pub(crate) journal: Journal,
+    pub(crate) authorizer: Arc<Authorizer>,
+    pub(crate) clock: Clock,
+    pub(crate) catalogues: Catalogues,
+    pub(crate) sessions: Sessions,
+    pub(crate) denials: Denials,
+    pub(crate) permits: Arc<Semaphore>,
+    /// Tasks that answer over a stream.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when no new request is taken.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled when streams end.
+    pub(crate) closing: CancellationToken,
+}
+
+/// The MCP endpoints of all projects.
+#[derive(Clone)]
+pub struct Edge {
+    shared: Arc<Shared>,
+}
+
+impl Edge {
+    /// Puts an edge together. Nothing runs yet.
+    pub fn build(config: EdgeConfig, deps: EdgeDeps) -> Self {
+        let shared = Shared {
+            origins: OriginRules::new(&config),
+            catalogues: Catalogues::new(Arc::clone(&deps.bus), deps.replica.clone()),
+            sessions: Sessions::new(config.limits.clone()),
+            permits: Arc::new(Semaphore::new(config.limits.calls_in_flight)),
+            denials: Denials::default(),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            bus: deps.bus,
+            replica: deps.replica,
+            journal: deps.journal,
+            authorizer: deps.authorizer,
+            clock: deps.clock,
+            config,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The endpoints.
+    pub fn router(&self) -> Router {
+        crate::http::router(Arc::clone(&self.shared))
+    }
+
+    /// Follows changes and keeps sessions in order until `shutdown` is cancelled; then takes no
+    /// new requests, lets calls finish within `grace`, and ends all streams.
+    pub async fn run(&self, shutdown: CancellationToken, grace: Duration) {
+        let mut changes = self.shared.replica.changes();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changed = Changed::default();
+        // Beside the loop: what is no longer allowed ends at once, however long telling takes.
+        let mut telling: Option<BoxFuture<'_, ()>> = None;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = sweep.tick() => self.sweep(&mut changed),
+                notice = changes.next() => match notice {
+                    Some(notice) => self.note(&mut changed, &notice),
+                    None => break,
+                },
+                () = finished(&mut telling), if telling.is_some() => telling = None,
+                () = tokio::time::sleep_until(changed.due),
+                    if changed.is_some() && telling.is_none() =>
+                {
+                    telling = Some(self.tell(std::mem::take(&mut changed)).boxed());
+                }
+            }
+        }
+        drop(telling);
+        self.drain(grace).await;
+    }
+
+    fn sweep(&self, changed: &mut Changed) {
+        self.shared.sessions.end_idle();
+        // Keys expire without a notice.
+        self.end_revoked(|_| true);
+        for scope in self.shared.catalogues.missing() {
+            changed.begin();
+            changed.projects.insert(scope.project().clone());
+            changed.missing.insert(scope);
+        }
+    }
+
+    fn note(&self, changed: &mut Changed, notice: &Notice) {
+        let catalogues = &self.shared.catalogues;
+        match notice {
+            Notice::Everything => {
+                catalogues.forget_gone();
+                catalogues.invalidate(None);
+                self.end_revoked(|_| true);
+                changed.begin();
+                changed.everything = true;
+            }
+            Notice::Changed(change) => {
+                let Some(project) = &change.project else {
+                    return;
+                };
+                match change.kind {
+                    ChangeKind::Nothing | ChangeKind::ConnectionState => return,
+                    ChangeKind::ApiKey => {
+                        self.end_revoked(|scope| scope.project() == project);
+                        return;
+                    }
+                    ChangeKind::Catalogue => {}
+                    ChangeKind::Project | ChangeKind::Server => {
+                        self.end_revoked(|scope| scope.project() == project);
+                    }
+                    ChangeKind::ProjectDeleted | ChangeKind::ServerDeleted => {
+                        catalogues.forget_gone();
+                        self.end_revoked(|scope| scope.project() == project);
+                    }
+                }
+                catalogues.invalidate(Some(project));
+                changed.begin();
+                changed.projects.insert(project.clone());
+            }
+        }
+    }
+
+    /// Ends the sessions whose key may no longer do what they were opened for.
+    fn end_revoked(&self, concerns: impl Fn(&Scope) -> bool) {
+        let now = (self.shared.clock)();
+        let configuration = self.shared.replica.read();
+        let sessions = self.shared.sessions.all();
+        let revoked: Vec<_> = sessions
+            .iter()
+            .filter(|session| concerns(&session.scope))
+            .filter(|session| !is_still_allowed(&configuration, session.key, &session.scope, now))
+            .collect();
+        drop(configuration);
+        for session in revoked {
+            self.shared.sessions.end(&session.id, Cause::Revoked);
+        }
+    }
+
+    /// Tells the sessions of projects that changed which of their lists are others now.
+    async fn tell(&self, changed: Changed) {
+        let catalogues = &self.shared.catalogues;
+        for scope in &changed.missing {
+            catalogues.refresh(scope).await;
+        }
+        let mut scopes = HashMap::<_, Vec<Arc<Session>>>::new();
+        for session in self.shared.sessions.all() {
+            if changed.everything || changed.projects.contains(session.scope.project()) {
+                scopes
+                    .entry(session.scope.clone())
+                    .or_default()
+                    .push(session);
+            }
+        }
+        for (scope, sessions) in scopes {
+            let mut told = BTreeSet::new();
+            for kind in catalogues.changed_lists(&scope).await {
+                // Resources and templates share a notification.
+                if told.insert(kind.changed_method()) {
+                    self.tell_sessions(&sessions, kind);
+                }
+            }
+        }
+    }
+
+    fn tell_sessions(&self, sessions: &[Arc<Session>], kind: ListKind) {
+        let message = sse_message(&list_changed(kind));
+        for session in sessions {
+            if session.notify(message.clone()) == Err(Undelivered::Stalled) {
+                self.shared.sessions.end(&session.id, Cause::NotReading);
+            }
+        }
+    }
+
+    async fn drain(&self, grace: Duration) {
+        self.shared.draining.cancel();
+        self.shared.tasks.close();
+        let all = u32::try_from(self.shared.config.limits.calls_in_flight).unwrap_or(u32::MAX);
+        let finished = async {
+            // All permits are free when no call is under way.
+            let _ = self.shared.permits.acquire_many(all).await;
+            self.shared.tasks.wait().await;
+            self.shared.journal.flush().await;
+        };
+        if tokio::time::timeout(grace, finished).await.is_err() {
+            tracing::warn!("calls were still under way when the grace period ended");
+        }
+        self.shared.closing.cancel();
+    }
+}
+
+/// Waits for what is under way, if anything is.
+async fn finished(telling: &mut Option<BoxFuture<'_, ()>>) {
+    if let Some(telling) = telling {
+        telling.await;
+    }
+}
+
+/// What changed since clients were last told.
+struct Changed {
+    everything: bool,
+    projects: HashSet<ProjectId>,
+    /// Scopes whose catalogues are to be fetched again.
+    missing: HashSet<Scope>,
+    /// When they are told: a while after the first change, however many follow.
+    due: Instant,
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Self {
+            everything: false,
+            projects: HashSet::new(),
+            missing: HashSet::new(),
+            due: Instant::now(),
+        }
+    }
+}
+
+impl Changed {
+    fn is_some(&self) -> bool {
+        self.everything || !self.projects.is_empty()
+    }
+
+    fn begin(&mut self) {
+        if !self.is_some() {
+            self.due = Instant::now() + DEBOUNCE;
+        }
+    }
+}
