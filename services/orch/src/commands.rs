@@ -1,0 +1,67 @@
+//! One module for each command.
+
+mod call;
+mod connect;
+pub(crate) mod demo_server;
+mod doctor;
+mod import;
+mod key;
+mod login;
+mod project;
+mod replay;
+mod server;
+mod table;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::cli::Command;
+
+/// Runs a command that needs the asynchronous runtime, and says on stderr why it failed.
+pub(crate) fn run(command: Command) -> ExitCode {
+    // Fails only when a provider is installed already, and then there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match block_on(command) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the answer to whoever typed the command")]
+fn complain(message: &str) {
+    eprintln!("mcp-orch: {message}");
+}
+
+fn block_on(command: Command) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let code = runtime.block_on(dispatch(command))?;
+    // A thread that waits for standard input must not keep the process.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(args) => up::run(args).await?,
+        Command::Connect(args) => connect::run(args).await?,
+        Command::Import(args) => import::run(args).await?,
+        Command::Login(args) => login::run(args).await?,
+        Command::Project(command) => project::run(command).await?,
+        Command::Server(command) => return server::run(command).await,
+        Command::Key(command) => key::run(command).await?,
+        Command::Call(command) => call::run(command).await?,
+        Command::Replay(args) => return replay::run(args).await,
+        Command::Doctor => return Ok(doctor::run()),
+        Command::DemoServer | Command::Reaper { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}

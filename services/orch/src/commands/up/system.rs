@@ -1,0 +1,229 @@
+//! The services of one process, wired to each other through the embedded ports.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use authz::Authorizer;
+use axum::Router;
+use backplane::{Journal, JournalConfig, Replica};
+use bus::{Bus, InProcessBus};
+use connection_worker::{ReaperCommand, Worker, WorkerConfig, WorkerDeps, WorkerHandle};
+use control_plane::use_case::{Bootstrap, Bootstrapped, bootstrap};
+use control_plane::{App, Config, ControlPlane, Ctx, Deps};
+use domain::{EventId, ProjectId};
+use edge::{Edge, EdgeConfig, EdgeDeps, EdgeLimits};
+use event_store::{SqliteConfig, SqliteEventStore};
+use runtime::clock::{self, Clock};
+use runtime::health::{Health, HealthRegistry};
+use secrecy::{ExposeSecret, SecretString};
+use secrets::{LocalStore, SecretStore};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::announce::FirstStart;
+use super::listen::Listening;
+use super::{GRACE, failpoint};
+use crate::cli::UpArgs;
+
+/// The log, in the data directory.
+pub(crate) const LOG_FILE: &str = "events.db";
+/// The read models, in the data directory.
+pub(crate) const VIEWS_FILE: &str = "views.db";
+
+/// Everything that runs.
+pub(super) struct System {
+    control: control_plane::Handle,
+    edge: Edge,
+    edge_task: JoinHandle<()>,
+    worker: WorkerHandle,
+    store: SqliteEventStore,
+    ctx: Ctx,
+    project: ProjectId,
+    first: Mutex<Option<FirstStart>>,
+    /// Stopped in this order: what takes requests, what keeps connections, what records.
+    stops: Stops,
+}
+
+#[derive(Default)]
+struct Stops {
+    edge: CancellationToken,
+    worker: CancellationToken,
+    journal: CancellationToken,
+    replica: CancellationToken,
+    control: CancellationToken,
+}
+
+impl System {
+    /// Starts everything and returns when requests can be served.
+    pub(super) async fn start(
+        args: &UpArgs,
+        listening: &Listening,
+        health: &HealthRegistry,
+    ) -> Result<Self> {
+        let stops = Stops::default();
+        make_private(&args.data)?;
+        let clock = clock::system();
+        let secrets = open_secrets(&args.data).await?;
+        let store = open_log(&args.data, &clock).await?;
+        let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
+        let views = args.data.join(VIEWS_FILE);
+        control_plane::views::prepare(&views).await?;
+        let deps = Deps {
+            store: Arc::new(store.clone()),
+            secrets: Arc::clone(&secrets),
+            bus: Arc::clone(&bus),
+            clock: Arc::clone(&clock),
+            ids: Arc::new(Uuid::now_v7),
+        };
+        let config = Config::new(views, listening.public_url.parse().context("--public-url")?);
+        let control = ControlPlane::build(config, deps, health).await?;
+        let control = control.run(stops.control.clone()).await?;
+        let app = control.app();
+        let bootstrapped = bootstrap(&app, wanted(args)?).await?;
+
+        // One replica and one journal serve both edge and worker: they are in one process.
+        let replica =
+            Replica::start(Arc::clone(&bus), "edge", Arc::clone(&clock), stops.replica.clone());
+        let journal =
+            Journal::start(Arc::clone(&bus), JournalConfig::default(), stops.journal.clone());
+        replica.ready().await.context("the configuration cannot be read")?;
+        let worker = WorkerDeps {
+            bus: Arc::clone(&bus),
+            secrets,
+            replica: replica.clone(),
+            journal: journal.clone(),
+            clock: Arc::clone(&clock),
+            event_ids: Arc::new(|| EventId::from_uuid(Uuid::now_v7())),
+            random: Arc::new(jitter),
+        };
+        let worker = Worker::build(worker_config()?, worker).await?.run(stops.worker.clone());
+        let authorizer = Arc::new(Authorizer::new().await?);
+        let deps = EdgeDeps { bus, replica, journal, authorizer, clock };
+        let edge = Edge::build(edge_config(listening), deps);
+        let running = edge.clone();
+        let stop = stops.edge.clone();
+        let edge_task = tokio::spawn(async move { running.run(stop, GRACE).await });
+        health.register("edge").set(Health::Ok);
+        health.register("worker").set(Health::Ok);
+        Ok(Self {
+            ctx: app.system(bootstrapped.tenant),
+            project: bootstrapped.project.clone(),
+            first: Mutex::new(first(bootstrapped)),
+            control,
+            edge,
+            edge_task,
+            worker,
+            store,
+            stops,
+        })
+    }
+
+    /// The MCP endpoints, and behind them gRPC, grpc-web and REST.
+    pub(super) fn router(&self) -> Router {
+        self.edge.router().fallback_service(self.control.router())
+    }
+
+    /// What the use cases work with.
+    pub(super) fn app(&self) -> Arc<App> {
+        self.control.app()
+    }
+
+    /// The operator's own context.
+    pub(super) fn ctx(&self) -> Ctx {
+        Ctx { now: self.app().now(), ..self.ctx.clone() }
+    }
+
+    /// The first project.
+    pub(super) fn project(&self) -> &ProjectId {
+        &self.project
+    }
+
+    /// Key and password of a first start; the second time there is nothing.
+    pub(super) fn take_first(&self) -> Option<FirstStart> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Drains: calls finish, children end, what was recorded is projected.
+    pub(super) async fn stop(self) {
+        self.stops.edge.cancel();
+        if let Err(error) = self.edge_task.await {
+            tracing::error!(%error, "the edge failed");
+        }
+        self.stops.worker.cancel();
+        self.worker.stopped().await;
+        self.stops.journal.cancel();
+        self.stops.replica.cancel();
+        self.stops.control.cancel();
+        if let Err(error) = self.control.stopped().await {
+            tracing::error!(%error, "the views had stopped before");
+        }
+        self.store.close().await;
+    }
+}
+
+/// The data directory belongs to its owner alone: it holds the sealing key.
+fn make_private(data: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("cannot make the data directory {}", data.display()))?;
+    let mode = std::fs::metadata(data)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700)).with_context(
+            || format!("{} can be read by others: chmod 700 it", data.display()),
+        )?;
+    }
+    Ok(())
+}
+
+async fn open_secrets(data: &Path) -> Result<Arc<dyn SecretStore>> {
+    let data = data.to_owned();
+    let store = tokio::task::spawn_blocking(move || LocalStore::open(&data)).await??;
+    Ok(Arc::new(store))
+}
+
+async fn open_log(data: &Path, clock: &Clock) -> Result<SqliteEventStore> {
+    let path = data.join(LOG_FILE);
+    SqliteEventStore::prepare(&path).await?;
+    let mut config = SqliteConfig::new(path, Arc::clone(clock));
+    config.hook = failpoint::from_environment()?;
+    Ok(SqliteEventStore::open(config).await?)
+}
+
+fn wanted(args: &UpArgs) -> Result<Bootstrap> {
+    let key = std::env::var("MCP_ORCH_BOOTSTRAP_API_KEY").ok().map(SecretString::from);
+    let project_id = args.project_id.as_deref().map(str::parse).transpose()?;
+    Ok(Bootstrap { project_id, api_key: key, ..Bootstrap::default() })
+}
+
+fn first(bootstrapped: Bootstrapped) -> Option<FirstStart> {
+    bootstrapped.first.map(|first| FirstStart {
+        api_key: first.api_key.expose_secret().to_owned(),
+        email: first.email,
+        password: first.password.expose_secret().to_owned(),
+    })
+}
+
+fn worker_config() -> Result<WorkerConfig> {
+    let program = std::env::current_exe().context("cannot find my own program")?;
+    Ok(WorkerConfig::new(ReaperCommand { program, args: vec!["reaper".into()] }))
+}
+
+fn edge_config(listening: &Listening) -> EdgeConfig {
+    EdgeConfig {
+        public_url: listening.public_url.clone(),
+        loopback: listening.loopback,
+        allowed_origins: Vec::new(),
+        limits: EdgeLimits::default(),
+    }
+}
+
+/// A number from 0 to 1, from the random part of a new id.
+fn jitter() -> f64 {
+    let low = Uuid::now_v7().as_u128() as u32;
+    f64::from(low) / f64::from(u32::MAX)
+}

@@ -1,0 +1,20 @@
+//! `mcp-orch`: parses the command line and hands over; each command is a module of its own.
+
+mod cli;
+mod commands;
+mod remote;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        // These two stay free of the asynchronous runtime: a machine may run hundreds of them.
+        Command::Reaper { args } => connection_worker::reaper::main(args),
+        Command::DemoServer => commands::demo_server::run(),
+        command => commands::run(command),
+    }
+}
