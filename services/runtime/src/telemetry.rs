@@ -4,7 +4,7 @@
 //! `tail -F` follows it. Writing never blocks a request: when the writer cannot keep up, lines
 //! are dropped and counted by the writer.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use file_rotate::compression::Compression;
@@ -71,7 +71,8 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
         }
         None => (None, None),
     };
-    let console = config.console.then(|| fmt::layer().with_writer(io::stderr));
+    let colours = io::stderr().is_terminal();
+    let console = config.console.then(|| fmt::layer().with_ansi(colours).with_writer(io::stderr));
     let file = file.map(|writer| fmt::layer().with_ansi(false).with_writer(writer));
     tracing_subscriber::registry()
         .with(filter)
