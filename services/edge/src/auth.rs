@@ -62,14 +62,9 @@ pub(crate) fn authenticate(
     let hash = presented(headers).ok_or(Denied::Unauthenticated)?;
     let (entry, key) = valid_key(configuration, &hash, now).ok_or(Denied::Unauthenticated)?;
     // A key whose creator left the project may do nothing any more: as if it were revoked.
-    let role = configuration
-        .effective_role(entry)
-        .ok_or(Denied::Unauthenticated)?;
-    let not_found = || Denied::NotFound {
-        tenant: entry.tenant,
-        key: entry.id,
-        project: key.project.clone(),
-    };
+    let role = configuration.effective_role(entry).ok_or(Denied::Unauthenticated)?;
+    let not_found =
+        || Denied::NotFound { tenant: entry.tenant, key: entry.id, project: key.project.clone() };
     let (Asked::Unified { project } | Asked::Server { project, .. }) = asked;
     if *project != key.project.as_str() {
         return Err(not_found());
@@ -88,13 +83,7 @@ pub(crate) fn authenticate(
             .map(|server| Scope::Server(key.project.clone(), server.id))
             .ok_or_else(not_found)?,
     };
-    Ok(Grant {
-        tenant: entry.tenant,
-        key: entry.id,
-        role,
-        scope,
-        settings,
-    })
+    Ok(Grant { tenant: entry.tenant, key: entry.id, role, scope, settings })
 }
 
 /// Whether a session may go on that was opened with `key` for `scope`.
@@ -118,9 +107,9 @@ pub(crate) fn is_still_allowed(
     };
     match scope {
         Scope::Unified(_) => project.project.settings.unified_enabled,
-        Scope::Server(_, server) => configuration
-            .server(server)
-            .is_some_and(|entry| !entry.server.disabled),
+        Scope::Server(_, server) => {
+            configuration.server(server).is_some_and(|entry| !entry.server.disabled)
+        }
     }
 }
 
@@ -139,18 +128,12 @@ fn valid_key<'a>(
 /// The hash of the key in `Authorization: Bearer …` or `X-API-Key`. Never from the query: a URL
 /// ends up in logs.
 fn presented(headers: &HeaderMap) -> Option<KeyHash> {
-    let bearer = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| {
+    let bearer =
+        headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|text| {
             let (scheme, key) = text.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
         });
-    let key = bearer.or_else(|| {
-        headers
-            .get("x-api-key")
-            .and_then(|value| value.to_str().ok())
-    })?;
+    let key = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()))?;
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return None;
     }
@@ -174,12 +157,9 @@ mod tests {
     use super::*;
 
     fn hash(pairs: &[(&'static str, &'static str)]) -> Option<KeyHash> {
-        let headers = pairs.iter().map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        });
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         presented(&headers.collect())
     }
 
@@ -189,10 +169,7 @@ mod tests {
         assert!(key.is_some());
         assert_eq!(hash(&[("authorization", "bearer  api_key_1 ")]), key);
         assert_eq!(hash(&[("x-api-key", "api_key_1")]), key);
-        assert_eq!(
-            hash(&[("authorization", "Basic eDp5"), ("x-api-key", "api_key_1")]),
-            key
-        );
+        assert_eq!(hash(&[("authorization", "Basic eDp5"), ("x-api-key", "api_key_1")]), key);
         assert_ne!(hash(&[("x-api-key", "api_key_2")]), key);
         for none in ["", "Bearer", "Bearer ", "api_key_1"] {
             assert_eq!(hash(&[("authorization", none)]), None, "{none:?}");
@@ -205,12 +182,7 @@ mod tests {
 
     #[test]
     fn credentials_in_a_url_are_seen() {
-        for bad in [
-            "token=x",
-            "a=b&api_key=x",
-            "Access_Token=x",
-            "session_id=api_key_1",
-        ] {
+        for bad in ["token=x", "a=b&api_key=x", "Access_Token=x", "session_id=api_key_1"] {
             assert!(query_has_credential(bad), "{bad}");
         }
         for good in ["", "session_id=0f", "a=b&c", "tokens=1"] {

@@ -39,10 +39,7 @@ pub(crate) struct Found {
 
 impl Bodies {
     pub(crate) fn new(bus: Arc<dyn Bus>) -> Self {
-        Self {
-            bus,
-            kept: Mutex::default(),
-        }
+        Self { bus, kept: Mutex::default() }
     }
 
     /// The catalogue of that hash.
@@ -54,10 +51,7 @@ impl Bodies {
     ) -> Found {
         let before = self.kept().get(&server).cloned();
         if let Some(kept) = before.as_ref().filter(|kept| kept.hash == hash) {
-            return Found {
-                catalogue: Some(Arc::clone(&kept.catalogue)),
-                is_missing: false,
-            };
+            return Found { catalogue: Some(Arc::clone(&kept.catalogue)), is_missing: false };
         }
         let last = before.map(|kept| kept.catalogue);
         let fetching = backplane::fetch_catalogue(self.bus.as_ref(), tenant, server, hash);
@@ -65,31 +59,19 @@ impl Bodies {
             Ok(Ok(Some(bytes))) => bytes,
             // It was replaced, of which an event tells, or it is not readable yet.
             Ok(Ok(None)) => {
-                return Found {
-                    catalogue: last,
-                    is_missing: true,
-                };
+                return Found { catalogue: last, is_missing: true };
             }
             Ok(Err(error)) => {
                 tracing::warn!(%server, %error, "a catalogue cannot be fetched");
-                return Found {
-                    catalogue: last,
-                    is_missing: true,
-                };
+                return Found { catalogue: last, is_missing: true };
             }
             Err(_) => {
                 tracing::warn!(%server, "a catalogue was not fetched in time");
-                return Found {
-                    catalogue: last,
-                    is_missing: true,
-                };
+                return Found { catalogue: last, is_missing: true };
             }
         };
         let Some(catalogue) = parse(server, &bytes) else {
-            return Found {
-                catalogue: last,
-                is_missing: false,
-            };
+            return Found { catalogue: last, is_missing: false };
         };
         let kept = Kept {
             project: project.clone(),
@@ -97,16 +79,12 @@ impl Bodies {
             catalogue: Arc::clone(&catalogue),
         };
         self.kept().insert(server, kept);
-        Found {
-            catalogue: Some(catalogue),
-            is_missing: false,
-        }
+        Found { catalogue: Some(catalogue), is_missing: false }
     }
 
     /// Forgets the catalogues of servers that are gone.
     pub(crate) fn retain(&self, keep: impl Fn(&ProjectId, &ServerId) -> bool) {
-        self.kept()
-            .retain(|server, kept| keep(&kept.project, server));
+        self.kept().retain(|server, kept| keep(&kept.project, server));
     }
 
     fn kept(&self) -> MutexGuard<'_, HashMap<ServerId, Kept>> {

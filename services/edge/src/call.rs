@@ -341,19 +341,15 @@ impl Call {
                 let exposed = exposed.as_ref().unwrap_or(result);
                 (envelope::response(&self.id, exposed), result.clone())
             }
-            Some(finished::Answer::Error(error)) => (
-                envelope::error_response(Some(&self.id), error),
-                error.clone(),
-            ),
+            Some(finished::Answer::Error(error)) => {
+                (envelope::error_response(Some(&self.id), error), error.clone())
+            }
             Some(finished::Answer::Failure(said)) => {
                 (failure(&self.id, &said.reason, &said.message), Bytes::new())
             }
             None => {
                 let said = "the worker gave no answer";
-                (
-                    failure(&self.id, ErrorCode::Internal.reason(), said),
-                    Bytes::new(),
-                )
+                (failure(&self.id, ErrorCode::Internal.reason(), said), Bytes::new())
             }
         }
     }
@@ -373,10 +369,7 @@ fn lost(error: &ExchangeError) -> Finished {
             "the server's worker was lost: the call may have run",
         ),
     };
-    let failure = ExchangeFailure {
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-    };
+    let failure = ExchangeFailure { reason: reason.to_owned(), message: message.to_owned() };
     Finished {
         answer: Some(finished::Answer::Failure(failure)),
         outcome: outcome.into(),

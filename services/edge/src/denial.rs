@@ -96,9 +96,7 @@ mod tests {
         let denials = Denials::default();
         let key = ApiKeyId::from_uuid(Uuid::now_v7());
         let recorded = |micros| {
-            (0..50)
-                .filter(|_| denials.within_limit(key, Timestamp::from_micros(micros)))
-                .count()
+            (0..50).filter(|_| denials.within_limit(key, Timestamp::from_micros(micros))).count()
         };
         assert_eq!(recorded(1_000_000), 10);
         assert_eq!(recorded(2_000_000), 10);

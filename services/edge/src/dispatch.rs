@@ -73,12 +73,7 @@ pub(crate) async fn request(
 
 fn unknown_method(id: &Id, method: &str) -> Bytes {
     let shown: String = method.chars().take(100).collect();
-    envelope::error(
-        Some(id),
-        code::METHOD_NOT_FOUND,
-        &format!("Method not found: {shown}"),
-        None,
-    )
+    envelope::error(Some(id), code::METHOD_NOT_FOUND, &format!("Method not found: {shown}"), None)
 }
 
 fn forbidden(
@@ -89,9 +84,7 @@ fn forbidden(
     params: Option<&Bytes>,
 ) -> Bytes {
     let target = params.and_then(|params| {
-        ["name", "uri"]
-            .iter()
-            .find_map(|key| splice::find_string(params, &[key]).ok()?)
+        ["name", "uri"].iter().find_map(|key| splice::find_string(params, &[key]).ok()?)
     });
     let denial = Denial {
         tenant: grant.tenant,
@@ -101,9 +94,7 @@ fn forbidden(
         code: ErrorCode::PermissionDenied,
         target: target.unwrap_or_default().into_owned(),
     };
-    shared
-        .denials
-        .record(&shared.journal, denial, (shared.clock)());
+    shared.denials.record(&shared.journal, denial, (shared.clock)());
     let message = format!("the role {} may not do this: {action}", grant.role);
     call::failure(id, ErrorCode::PermissionDenied.reason(), &message)
 }
@@ -115,9 +106,7 @@ async fn initialize(
     id: &Id,
     params: Option<Bytes>,
 ) -> Bytes {
-    let asked = params
-        .as_ref()
-        .and_then(|params| InitializeRequest::parse(params).ok().flatten());
+    let asked = params.as_ref().and_then(|params| InitializeRequest::parse(params).ok().flatten());
     let Some(asked) = asked else {
         let message = "protocolVersion is missing";
         return envelope::error(Some(id), code::INVALID_PARAMS, message, None);
@@ -151,10 +140,7 @@ async fn list(
     kind: ListKind,
     params: Option<Bytes>,
 ) -> Bytes {
-    let cursor = match params
-        .as_ref()
-        .map(|params| splice::find(params, &["cursor"]))
-    {
+    let cursor = match params.as_ref().map(|params| splice::find(params, &["cursor"])) {
         None | Some(Ok(None)) => None,
         Some(Ok(Some(span))) => {
             let raw = params.as_ref().map(|params| params.slice(span));
@@ -234,8 +220,5 @@ fn starting(shared: &Shared, merged: &Merged) -> Vec<ServerId> {
 /// Whether a catalogue came since the merge.
 fn is_seen(shared: &Shared, merged: &Merged) -> bool {
     let configuration = shared.replica.read();
-    merged
-        .unseen
-        .iter()
-        .any(|id| configuration.connection(id).catalogue.is_some())
+    merged.unseen.iter().any(|id| configuration.connection(id).catalogue.is_some())
 }

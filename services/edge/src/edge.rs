@@ -14,6 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use mcp::ListKind;
 use mcp::server::{list_changed, sse_message};
+use metrics::{describe_counter, describe_gauge};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -77,6 +78,7 @@ pub struct Edge {
 impl Edge {
     /// Puts an edge together. Nothing runs yet.
     pub fn build(config: EdgeConfig, deps: EdgeDeps) -> Self {
+        describe();
         let shared = Shared {
             origins: OriginRules::new(&config),
             catalogues: Catalogues::new(Arc::clone(&deps.bus), deps.replica.clone()),
@@ -93,9 +95,7 @@ impl Edge {
             clock: deps.clock,
             config,
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// The endpoints.
@@ -204,10 +204,7 @@ impl Edge {
         let mut scopes = HashMap::<_, Vec<Arc<Session>>>::new();
         for session in self.shared.sessions.all() {
             if changed.everything || changed.projects.contains(session.scope.project()) {
-                scopes
-                    .entry(session.scope.clone())
-                    .or_default()
-                    .push(session);
+                scopes.entry(session.scope.clone()).or_default().push(session);
             }
         }
         for (scope, sessions) in scopes {
@@ -245,6 +242,16 @@ impl Edge {
         }
         self.shared.closing.cancel();
     }
+}
+
+/// Says what the numbers mean.
+fn describe() {
+    describe_gauge!("mcp_orch_sessions", "Sessions of MCP clients that are open.");
+    describe_counter!("mcp_orch_sessions_ended_total", "Sessions that ended, by their cause.");
+    describe_counter!("mcp_orch_sessions_refused_total", "Sessions refused at a limit.");
+    describe_counter!("mcp_orch_calls_total", "Calls of MCP clients by how they ended.");
+    describe_counter!("mcp_orch_denials_total", "Requests that were denied, by reason.");
+    describe_counter!("mcp_orch_denials_unrecorded_total", "Denials the journal did not take.");
 }
 
 /// Waits for what is under way, if anything is.

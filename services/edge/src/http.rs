@@ -32,13 +32,8 @@ pub(crate) struct Place {
 impl Place {
     fn asked(&self) -> Asked<'_> {
         match &self.name {
-            None => Asked::Unified {
-                project: &self.project,
-            },
-            Some(name) => Asked::Server {
-                project: &self.project,
-                name,
-            },
+            None => Asked::Unified { project: &self.project },
+            Some(name) => Asked::Server { project: &self.project, name },
         }
     }
 }
@@ -46,19 +41,14 @@ impl Place {
 /// All endpoints.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let mut router = Router::new();
-    for base in [
-        "/projects/{project}/unified",
-        "/projects/{project}/servers/{name}",
-    ] {
+    for base in ["/projects/{project}/unified", "/projects/{project}/servers/{name}"] {
         router = router
             .route(&format!("{base}/sse"), get(sse::open))
             .route(&format!("{base}/messages"), post(sse::message))
             .route(&format!("{base}/messages/"), post(sse::message))
             .route(
                 &format!("{base}/mcp"),
-                post(streamable::message)
-                    .get(streamable::listen)
-                    .delete(streamable::end),
+                post(streamable::message).get(streamable::listen).delete(streamable::end),
             );
     }
     router.with_state(shared)
@@ -66,73 +56,57 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 
 /// The checks that come before anything of the request is looked at: in this order draining,
 /// origin, freshness, key. The refusal is the whole answer.
-pub(crate) fn pass(
+fn pass(
     shared: &Shared,
     place: &Place,
     headers: &HeaderMap,
     query: Option<&str>,
-) -> Result<Grant, Response> {
+) -> Result<Grant, Box<Response>> {
     if shared.draining.is_cancelled() {
-        return Err(refuse(
-            ErrorCode::Unavailable,
-            "shutting down: connect again",
-        ));
+        return Err(refuse(ErrorCode::Unavailable, "shutting down: connect again").into());
     }
     if !shared.origins.allow(headers) {
         let message = "this origin or host may not speak to this server";
-        return Err(refuse(ErrorCode::PermissionDenied, message));
+        return Err(refuse(ErrorCode::PermissionDenied, message).into());
     }
     let now = (shared.clock)();
     let fresh = shared.replica.freshness(now);
     if fresh.is_none_or(|age| age > shared.config.limits.stale_after) {
         let message = "the configuration is too old to decide from: retry later";
-        return Err(refuse(ErrorCode::Unavailable, message));
+        return Err(refuse(ErrorCode::Unavailable, message).into());
     }
     if query.is_some_and(query_has_credential) {
         // A URL ends up in logs and histories: such a credential should not work even once.
         denial::count_anonymous();
-        return Err(unauthenticated(
-            "a credential does not belong into a URL: send it in a header",
-        ));
+        let message = "a credential does not belong into a URL: send it in a header";
+        return Err(unauthenticated(message).into());
     }
     let denied = match authenticate(&shared.replica.read(), headers, &place.asked(), now) {
         Ok(grant) => return Ok(grant),
         Err(denied) => denied,
     };
-    Err(match denied {
+    let refusal = match denied {
         Denied::Unauthenticated => {
             denial::count_anonymous();
             unauthenticated("a valid API key is needed: send Authorization: Bearer api_key_…")
         }
-        Denied::NotFound {
-            tenant,
-            key,
-            project,
-        } => {
+        Denied::NotFound { tenant, key, project } => {
             let target = match place.asked() {
                 Asked::Unified { project } => project.to_owned(),
                 Asked::Server { project, name } => format!("{project}/{name}"),
             };
             let code = ErrorCode::NotFound;
-            let denial = Denial {
-                tenant,
-                key,
-                project,
-                action: "mcp.open",
-                code,
-                target,
-            };
+            let denial = Denial { tenant, key, project, action: "mcp.open", code, target };
             shared.denials.record(&shared.journal, denial, now);
             refuse(ErrorCode::NotFound, "not found")
         }
-    })
+    };
+    Err(refusal.into())
 }
 
 fn unauthenticated(message: &str) -> Response {
     let mut response = refuse(ErrorCode::Unauthenticated, message);
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
 }
 
@@ -171,7 +145,8 @@ impl FromRequestParts<Arc<Shared>> for Passed {
             return Err(refuse(ErrorCode::NotFound, "not found"));
         };
         let shared = Arc::clone(shared);
-        let grant = pass(&shared, &place, &parts.headers, parts.uri.query())?;
+        let grant =
+            pass(&shared, &place, &parts.headers, parts.uri.query()).map_err(|refusal| *refusal)?;
         Ok(Self {
             shared,
             grant,
@@ -194,20 +169,12 @@ impl Passed {
                 let message =
                     format!("the body must have at most {most} bytes and must arrive whole");
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
-                Err(protocol_error(
-                    status,
-                    envelope::code::INVALID_REQUEST,
-                    &message,
-                ))
+                Err(protocol_error(status, envelope::code::INVALID_REQUEST, &message))
             }
             Err(_) => {
                 let message = "the body did not arrive in time";
                 let status = StatusCode::REQUEST_TIMEOUT;
-                Err(protocol_error(
-                    status,
-                    envelope::code::INVALID_REQUEST,
-                    message,
-                ))
+                Err(protocol_error(status, envelope::code::INVALID_REQUEST, message))
             }
         }
     }

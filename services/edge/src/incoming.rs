@@ -12,9 +12,7 @@ pub(crate) fn notification(session: &Arc<Session>, envelope: &Envelope) {
     if envelope.method() != "notifications/cancelled" {
         return;
     }
-    let request = envelope
-        .body()
-        .and_then(|params| cancelled_request(&params).ok().flatten());
+    let request = envelope.body().and_then(|params| cancelled_request(&params).ok().flatten());
     if let Some((id, _)) = request {
         session.cancel(&id);
     }

@@ -58,12 +58,7 @@ impl MergedServer {
             )
         };
         let calls = CallOutcome::ALL.map(counter).into();
-        Self {
-            tenant,
-            id,
-            name,
-            calls,
-        }
+        Self { tenant, id, name, calls }
     }
 
     /// Counts a call.
@@ -94,10 +89,7 @@ struct Slot {
 
 impl Slot {
     fn current(&self) -> Option<Arc<Merged>> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn invalidate(&self) {
@@ -129,12 +121,7 @@ pub(crate) struct Catalogues {
 impl Catalogues {
     pub(crate) fn new(bus: Arc<dyn Bus>, replica: ReplicaHandle) -> Self {
         let (slots, first_asked) = (RwLock::default(), Mutex::default());
-        Self {
-            replica,
-            slots,
-            bodies: Bodies::new(bus),
-            first_asked,
-        }
+        Self { replica, slots, bodies: Bodies::new(bus), first_asked }
     }
 
     /// The scope as it is now.
@@ -202,16 +189,11 @@ impl Catalogues {
     /// Until when a list waits for servers that were never seen: each is waited for once.
     pub(crate) fn wait_until(&self, unseen: &[ServerId], wait: Duration) -> Option<Instant> {
         let (mut first_asked, now) = (self.first_asked(), Instant::now());
-        unseen
-            .iter()
-            .map(|server| *first_asked.entry(*server).or_insert(now) + wait)
-            .max()
+        unseen.iter().map(|server| *first_asked.entry(*server).or_insert(now) + wait).max()
     }
 
     fn first_asked(&self) -> MutexGuard<'_, HashMap<ServerId, Instant>> {
-        self.first_asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.first_asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The scopes for which a catalogue could not be fetched.
@@ -275,18 +257,15 @@ impl Catalogues {
             Scope::Unified(_) => true,
             Scope::Server(_, only) => id == only,
         };
-        let parts = servers
-            .into_iter()
-            .filter(|entry| in_scope(&entry.id))
-            .map(|entry| {
-                let name = entry.server.name.to_string();
-                let view = configuration.connection(&entry.id);
-                Part {
-                    server: MergedServer::new(scope.project(), entry.tenant, entry.id, name),
-                    catalogue_hash: view.catalogue.as_ref().map(|summary| summary.hash.clone()),
-                    disabled_tools: entry.server.disabled_tools.clone(),
-                }
-            });
+        let parts = servers.into_iter().filter(|entry| in_scope(&entry.id)).map(|entry| {
+            let name = entry.server.name.to_string();
+            let view = configuration.connection(&entry.id);
+            Part {
+                server: MergedServer::new(scope.project(), entry.tenant, entry.id, name),
+                catalogue_hash: view.catalogue.as_ref().map(|summary| summary.hash.clone()),
+                disabled_tools: entry.server.disabled_tools.clone(),
+            }
+        });
         (parts.collect(), policy)
     }
 
@@ -303,10 +282,8 @@ impl Catalogues {
         let is_missing = found.iter().any(|found| found.is_missing);
         let unseen = parts.iter().filter(|part| part.catalogue_hash.is_none());
         let unseen = unseen.map(|part| part.server.id).collect();
-        let catalogues: Vec<_> = found
-            .into_iter()
-            .map(|found| found.catalogue.unwrap_or_default())
-            .collect();
+        let catalogues: Vec<_> =
+            found.into_iter().map(|found| found.catalogue.unwrap_or_default()).collect();
         let enabled: Vec<_> = parts
             .iter()
             .map(|part| move |tool: &str| !part.disabled_tools.contains(tool))
@@ -321,21 +298,10 @@ impl Catalogues {
                 is_tool_enabled: enabled,
             })
             .collect();
-        let catalogue = merge(
-            &entries,
-            &MergePolicy {
-                naming,
-                ..MergePolicy::default()
-            },
-        );
+        let catalogue = merge(&entries, &MergePolicy { naming, ..MergePolicy::default() });
         drop(entries);
         drop(enabled);
         let servers = parts.into_iter().map(|part| part.server).collect();
-        Merged {
-            catalogue,
-            servers,
-            unseen,
-            is_missing,
-        }
+        Merged { catalogue, servers, unseen, is_missing }
     }
 }

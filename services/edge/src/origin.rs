@@ -20,16 +20,9 @@ impl OriginRules {
     pub(crate) fn new(config: &EdgeConfig) -> Self {
         let own = origin_of(&config.public_url);
         let mut origins = config.allowed_origins.clone();
-        let public_host = own
-            .split_once("://")
-            .map_or("", |(_, host)| host)
-            .to_owned();
+        let public_host = own.split_once("://").map_or("", |(_, host)| host).to_owned();
         origins.push(own);
-        Self {
-            origins,
-            loopback: config.loopback,
-            public_host,
-        }
+        Self { origins, loopback: config.loopback, public_host }
     }
 
     /// Whether a request may pass.
@@ -44,11 +37,7 @@ impl OriginRules {
         let Ok(origin) = origin.to_str() else {
             return false;
         };
-        if self
-            .origins
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(origin))
-        {
+        if self.origins.iter().any(|known| known.eq_ignore_ascii_case(origin)) {
             return true;
         }
         let host = origin.split_once("://").map_or("", |(_, host)| host);
@@ -84,9 +73,7 @@ fn is_loopback(authority: &str) -> bool {
         None => authority.split(':').next().unwrap_or_default(),
     };
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -106,10 +93,7 @@ mod tests {
     }
 
     fn with(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(k, v)| (k.clone(), HeaderValue::from_static(v)))
-            .collect()
+        pairs.iter().map(|(k, v)| (k.clone(), HeaderValue::from_static(v))).collect()
     }
 
     #[test]
@@ -126,10 +110,7 @@ mod tests {
     #[test]
     fn on_loopback_a_foreign_host_is_refused() {
         let rules = rules(true);
-        assert!(rules.allow(&with(&[
-            (HOST, "127.0.0.1:8080"),
-            (ORIGIN, "http://localhost:1")
-        ])));
+        assert!(rules.allow(&with(&[(HOST, "127.0.0.1:8080"), (ORIGIN, "http://localhost:1")])));
         assert!(rules.allow(&with(&[(HOST, "[::1]:8080")])));
         assert!(rules.allow(&with(&[(HOST, "mcp.example.com")])));
         assert!(!rules.allow(&with(&[(HOST, "evil.example:8080")])));

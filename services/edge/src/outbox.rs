@@ -40,19 +40,9 @@ pub(crate) struct Events(mpsc::Receiver<Queued>);
 /// Both ends of a new stream.
 pub(crate) fn outbox(limits: &EdgeLimits) -> (Outbox, Events) {
     let (sender, receiver) = mpsc::channel(limits.outbox_messages.max(1));
-    let bytes = limits
-        .outbox_bytes
-        .clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+    let bytes = limits.outbox_bytes.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
     let room = Arc::new(Semaphore::new(bytes));
-    (
-        Outbox {
-            sender,
-            room,
-            bytes,
-            stall: limits.stall,
-        },
-        Events(receiver),
-    )
+    (Outbox { sender, room, bytes, stall: limits.stall }, Events(receiver))
 }
 
 impl Outbox {
@@ -60,12 +50,10 @@ impl Outbox {
     pub(crate) fn try_send(&self, event: Bytes) -> Result<(), Undelivered> {
         let room = Arc::clone(&self.room).try_acquire_many_owned(self.weight(&event));
         let room = room.map_err(|_| self.why_full())?;
-        self.sender
-            .try_send(Queued { event, _room: room })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => Undelivered::Stalled,
-                mpsc::error::TrySendError::Closed(_) => Undelivered::Closed,
-            })
+        self.sender.try_send(Queued { event, _room: room }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Undelivered::Stalled,
+            mpsc::error::TrySendError::Closed(_) => Undelivered::Closed,
+        })
     }
 
     /// Waits for room as long as a client may take. One that did not read for so long is given
@@ -76,14 +64,9 @@ impl Outbox {
             let room = Arc::clone(&self.room).acquire_many_owned(weight).await;
             let room = room.map_err(|_| Undelivered::Closed)?;
             let queued = Queued { event, _room: room };
-            self.sender
-                .send(queued)
-                .await
-                .map_err(|_| Undelivered::Closed)
+            self.sender.send(queued).await.map_err(|_| Undelivered::Closed)
         };
-        tokio::time::timeout(self.stall, sending)
-            .await
-            .unwrap_or(Err(Undelivered::Stalled))
+        tokio::time::timeout(self.stall, sending).await.unwrap_or(Err(Undelivered::Stalled))
     }
 
     fn weight(&self, event: &Bytes) -> u32 {
@@ -92,11 +75,7 @@ impl Outbox {
     }
 
     fn why_full(&self) -> Undelivered {
-        if self.sender.is_closed() {
-            Undelivered::Closed
-        } else {
-            Undelivered::Stalled
-        }
+        if self.sender.is_closed() { Undelivered::Closed } else { Undelivered::Stalled }
     }
 
     /// Whether nobody reads any more.

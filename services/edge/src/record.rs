@@ -156,13 +156,7 @@ async fn write(
         return journal.queue(message).map_err(|_| Unrecorded);
     }
     match journal.record(vec![message]).await {
-        Ok(outcomes)
-            if outcomes
-                .iter()
-                .all(|done| *done == JournalOutcome::Recorded) =>
-        {
-            Ok(())
-        }
+        Ok(outcomes) if outcomes.iter().all(|done| *done == JournalOutcome::Recorded) => Ok(()),
         Ok(outcomes) => {
             tracing::error!(?outcomes, call = %about.call, "a call's record was refused");
             Err(Unrecorded)

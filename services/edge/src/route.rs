@@ -71,24 +71,16 @@ pub(crate) fn route(
     method: Method,
     params: &Bytes,
 ) -> Result<Routed, Unroutable> {
-    let path = method
-        .routed_by()
-        .ok_or(Unroutable::Parameters("the request has no route"))?;
+    let path = method.routed_by().ok_or(Unroutable::Parameters("the request has no route"))?;
     let span = splice::find(params, path)
         .map_err(|_| Unroutable::Parameters("the parameters are ambiguous"))?
         .ok_or(Unroutable::Parameters("the name or uri is missing"))?;
     let asked = splice::unquote(&params[span.clone()])
         .ok_or(Unroutable::Parameters("the name or uri must be a string"))?;
     let found = match method {
-        Method::CallTool => catalogue
-            .tool(&asked)
-            .map(|to| (to.server, to.name.to_owned())),
-        Method::GetPrompt => catalogue
-            .prompt(&asked)
-            .map(|to| (to.server, to.name.to_owned())),
-        _ => catalogue
-            .resource(&asked)
-            .map(|to| (to.server, to.uri.to_owned())),
+        Method::CallTool => catalogue.tool(&asked).map(|to| (to.server, to.name.to_owned())),
+        Method::GetPrompt => catalogue.prompt(&asked).map(|to| (to.server, to.name.to_owned())),
+        _ => catalogue.resource(&asked).map(|to| (to.server, to.uri.to_owned())),
     };
     let (server, target) = found.ok_or_else(|| unknown(method, &asked))?;
     let said = shown(&asked);
@@ -97,12 +89,7 @@ pub(crate) fn route(
     } else {
         splice::replace_span(params, span, &splice::quote(&target))
     };
-    Ok(Routed {
-        server,
-        target,
-        params,
-        asked: said,
-    })
+    Ok(Routed { server, target, params, asked: said })
 }
 
 /// Checks against the configuration as it is now, which a merged catalogue may be a moment
@@ -118,11 +105,7 @@ pub(crate) fn check_offered(
             method == Method::CallTool && entry.server.disabled_tools.contains(&routed.target);
         !entry.server.disabled && !is_off
     });
-    if is_offered {
-        Ok(())
-    } else {
-        Err(unknown(method, &routed.asked))
-    }
+    if is_offered { Ok(()) } else { Err(unknown(method, &routed.asked)) }
 }
 
 fn shown(text: &str) -> String {
@@ -143,43 +126,26 @@ mod tests {
         let tools = [r#"{"name":"echo"}"#, r#"{"name":"odd.name"}"#];
         let tools = tools.map(|raw| item(ListKind::Tools, raw).unwrap());
         one.set_items(ListKind::Tools, tools.to_vec());
-        let entry = |name| ServerEntry {
-            name,
-            catalogue: &one,
-            is_tool_enabled: &|_| true,
-        };
+        let entry = |name| ServerEntry { name, catalogue: &one, is_tool_enabled: &|_| true };
         merge(&[entry("a"), entry("b")], &MergePolicy::default())
     }
 
     fn routed(method: Method, params: &str) -> Result<Routed, Unroutable> {
-        route(
-            &catalogue(),
-            method,
-            &Bytes::copy_from_slice(params.as_bytes()),
-        )
+        route(&catalogue(), method, &Bytes::copy_from_slice(params.as_bytes()))
     }
 
     #[test]
     fn a_tool_leads_to_its_server_under_its_own_name() {
-        let routed = routed(
-            Method::CallTool,
-            r#"{ "name" : "b__echo", "arguments":{"name":1}}"#,
-        );
+        let routed = routed(Method::CallTool, r#"{ "name" : "b__echo", "arguments":{"name":1}}"#);
         let routed = routed.unwrap();
         assert_eq!((routed.server, routed.target.as_str()), (1, "echo"));
-        assert_eq!(
-            routed.params,
-            r#"{ "name" : "echo", "arguments":{"name":1}}"#
-        );
+        assert_eq!(routed.params, r#"{ "name" : "echo", "arguments":{"name":1}}"#);
     }
 
     #[test]
     fn a_uri_leads_to_its_server_whether_it_is_listed_or_not() {
         let routed = routed(Method::ReadResource, r#"{"uri":"mcp+a+x:\/\/1"}"#).unwrap();
-        assert_eq!(
-            (routed.server, routed.params.as_ref()),
-            (0, br#"{"uri":"x://1"}"#.as_slice())
-        );
+        assert_eq!((routed.server, routed.params.as_ref()), (0, br#"{"uri":"x://1"}"#.as_slice()));
     }
 
     #[test]
@@ -196,15 +162,8 @@ mod tests {
         let unknown = answer(Method::ReadResource, r#"{"uri":"x:\"1"}"#);
         assert!(unknown.contains(r#""code":-32002"#), "{unknown}");
         assert!(unknown.contains(r#""data":{"uri":"x:\"1"}"#), "{unknown}");
-        for params in [
-            "{}",
-            r#"{"name":1}"#,
-            r#"{"name":"a__echo","name":"b__echo"}"#,
-        ] {
-            assert!(
-                answer(Method::CallTool, params).contains("-32602"),
-                "{params}"
-            );
+        for params in ["{}", r#"{"name":1}"#, r#"{"name":"a__echo","name":"b__echo"}"#] {
+            assert!(answer(Method::CallTool, params).contains("-32602"), "{params}");
         }
     }
 

@@ -83,9 +83,7 @@ impl Session {
 
     /// The client's name; empty before `initialize`.
     pub(crate) fn client(&self) -> &str {
-        self.opening
-            .get()
-            .map_or("", |opening| opening.client.as_str())
+        self.opening.get().map_or("", |opening| opening.client.as_str())
     }
 
     /// The agreed revision, once there is one.
@@ -126,12 +124,7 @@ impl Session {
         let cancel = CancellationToken::new();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         locked(&self.running).insert(id.clone(), (number, cancel.clone()));
-        RunningGuard {
-            session: Arc::clone(self),
-            id: id.clone(),
-            number,
-            cancel,
-        }
+        RunningGuard { session: Arc::clone(self), id: id.clone(), number, cancel }
     }
 
     /// Cancels a request that is under way.
@@ -146,9 +139,7 @@ impl Session {
     }
 
     fn is_idle(&self, limit: Duration) -> bool {
-        let streaming = locked(&self.outbox)
-            .as_ref()
-            .is_some_and(|outbox| !outbox.is_closed());
+        let streaming = locked(&self.outbox).as_ref().is_some_and(|outbox| !outbox.is_closed());
         !streaming && locked(&self.running).is_empty() && locked(&self.last_seen).elapsed() > limit
     }
 }
@@ -166,10 +157,7 @@ impl Drop for RunningGuard {
     fn drop(&mut self) {
         let mut running = locked(&self.session.running);
         // A later request under the same id is not this one.
-        if running
-            .get(&self.id)
-            .is_some_and(|(number, _)| *number == self.number)
-        {
+        if running.get(&self.id).is_some_and(|(number, _)| *number == self.number) {
             running.remove(&self.id);
         }
     }
@@ -212,11 +200,7 @@ impl Table {
 
 impl Sessions {
     pub(crate) fn new(limits: EdgeLimits) -> Self {
-        Self {
-            limits,
-            random: SystemRandom::new(),
-            table: Mutex::default(),
-        }
+        Self { limits, random: SystemRandom::new(), table: Mutex::default() }
     }
 
     /// Opens a session.
@@ -299,11 +283,8 @@ mod tests {
     use super::*;
 
     fn sessions(all: usize, per_key: usize) -> Sessions {
-        let limits = EdgeLimits {
-            sessions: all,
-            sessions_per_key: per_key,
-            ..EdgeLimits::default()
-        };
+        let limits =
+            EdgeLimits { sessions: all, sessions_per_key: per_key, ..EdgeLimits::default() };
         Sessions::new(limits)
     }
 
@@ -337,10 +318,7 @@ mod tests {
         assert!(sessions.create(mine, scope()).is_ok());
         assert_eq!(sessions.create(mine, scope()).err(), Some(Refused::TooMany));
         assert!(sessions.create(key(), scope()).is_ok());
-        assert_eq!(
-            sessions.create(key(), scope()).err(),
-            Some(Refused::TooMany)
-        );
+        assert_eq!(sessions.create(key(), scope()).err(), Some(Refused::TooMany));
         sessions.end(&first.id, Cause::Closed);
         sessions.end(&first.id, Cause::Closed);
         assert!(sessions.create(mine, scope()).is_ok());
@@ -359,10 +337,7 @@ mod tests {
 
     #[test]
     fn a_silent_session_ends_and_one_with_a_stream_does_not() {
-        let limits = EdgeLimits {
-            session_idle: Duration::ZERO,
-            ..EdgeLimits::default()
-        };
+        let limits = EdgeLimits { session_idle: Duration::ZERO, ..EdgeLimits::default() };
         let sessions = Sessions::new(limits.clone());
         let silent = sessions.create(key(), scope()).ok().unwrap();
         let streaming = sessions.create(key(), scope()).ok().unwrap();

@@ -35,12 +35,7 @@ impl Drop for EndSession {
 
 /// `GET`: opens a session and says where its messages are posted to.
 pub(crate) async fn open(passed: Passed) -> Response {
-    let Passed {
-        shared,
-        grant,
-        path,
-        ..
-    } = passed;
+    let Passed { shared, grant, path, .. } = passed;
     let session = match shared.sessions.create(grant.key, grant.scope.clone()) {
         Ok(session) => session,
         Err(refused) => return no_session(refused),
@@ -57,10 +52,7 @@ pub(crate) async fn open(passed: Passed) -> Response {
         ended: session.ended.clone(),
         closing: shared.closing.clone(),
         keep_alive: shared.config.limits.keep_alive,
-        _guard: EndSession {
-            shared: Arc::clone(&shared),
-            session,
-        },
+        _guard: EndSession { shared: Arc::clone(&shared), session },
     }
     .into_response()
 }
@@ -70,16 +62,10 @@ pub(crate) async fn open(passed: Passed) -> Response {
 fn endpoint_uri(public_url: &str, path: &str, session: &Session) -> String {
     let prefix = public_url
         .split_once("://")
-        .and_then(|(_, rest)| {
-            rest.find('/')
-                .map(|slash| rest[slash..].trim_end_matches('/'))
-        })
+        .and_then(|(_, rest)| rest.find('/').map(|slash| rest[slash..].trim_end_matches('/')))
         .unwrap_or_default();
     let base = path.strip_suffix("/sse").unwrap_or(path);
-    format!(
-        "{prefix}{base}/messages/?session_id={}",
-        session.id.as_str()
-    )
+    format!("{prefix}{base}/messages/?session_id={}", session.id.as_str())
 }
 
 /// `POST`: a message for a session; what it leads to comes over the stream.
@@ -112,13 +98,9 @@ pub(crate) async fn message(passed: Passed, body: Body) -> Response {
 fn session_of(passed: &Passed) -> Option<Arc<Session>> {
     let query = passed.query.as_deref()?;
     let id = query.split('&').find_map(|pair| {
-        pair.strip_prefix("session_id=")
-            .or_else(|| pair.strip_prefix("sessionId="))
+        pair.strip_prefix("session_id=").or_else(|| pair.strip_prefix("sessionId="))
     })?;
-    passed
-        .shared
-        .sessions
-        .find(id, passed.grant.key, &passed.grant.scope)
+    passed.shared.sessions.find(id, passed.grant.key, &passed.grant.scope)
 }
 
 async fn request(passed: &Passed, session: &Arc<Session>, envelope: &Envelope) -> Response {

@@ -56,10 +56,7 @@ pub(crate) fn single_event(event: Bytes) -> Response {
 fn event_stream_headers() -> [(HeaderName, HeaderValue); 3] {
     [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (
-            CACHE_CONTROL,
-            HeaderValue::from_static("no-cache, no-transform"),
-        ),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
         (UNBUFFERED, HeaderValue::from_static("no")),
     ]
 }

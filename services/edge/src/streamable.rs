@@ -29,11 +29,7 @@ use crate::stream::{EventStream, single_event};
 pub(crate) async fn message(passed: Passed, body: Body) -> Response {
     if !is_json(&passed.headers) {
         let message = "Content-Type must be application/json";
-        return protocol_error(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            code::INVALID_REQUEST,
-            message,
-        );
+        return protocol_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, code::INVALID_REQUEST, message);
     }
     let body = match passed.read(body).await {
         Ok(body) => body,
@@ -60,7 +56,7 @@ async fn single(passed: Passed, envelope: Envelope) -> Response {
     }
     let session = match session_of(&passed) {
         Ok(session) => session,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     match envelope.kind() {
         Kind::Request => match dispatch::request(shared, grant, &session, &envelope).await {
@@ -119,14 +115,11 @@ pub(crate) fn no_session(refused: Refused) -> Response {
 }
 
 /// The session that the headers name, with a revision that it can have.
-fn session_of(passed: &Passed) -> Result<Arc<Session>, Response> {
+fn session_of(passed: &Passed) -> Result<Arc<Session>, Box<Response>> {
     let Some(id) = passed.headers.get(SESSION_ID) else {
         let message = "Mcp-Session-Id is missing: send initialize first";
-        return Err(protocol_error(
-            StatusCode::BAD_REQUEST,
-            code::INVALID_REQUEST,
-            message,
-        ));
+        let refusal = protocol_error(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
+        return Err(refusal.into());
     };
     let Passed { shared, grant, .. } = passed;
     let session = id
@@ -138,11 +131,7 @@ fn session_of(passed: &Passed) -> Result<Arc<Session>, Response> {
             protocol_error(StatusCode::NOT_FOUND, code::INVALID_REQUEST, message)
         })?;
     protocol_version(&passed.headers).map_err(|refusal| {
-        protocol_error(
-            StatusCode::BAD_REQUEST,
-            code::INVALID_REQUEST,
-            &refusal.to_string(),
-        )
+        protocol_error(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, &refusal.to_string())
     })?;
     Ok(session)
 }
@@ -166,10 +155,7 @@ async fn answer(passed: &Passed, session: &Arc<Session>, mut running: Running) -
         }
     }
     let (outbox, events) = outbox(&passed.shared.config.limits);
-    passed
-        .shared
-        .tasks
-        .spawn(stream_answer(running, outbox, first));
+    passed.shared.tasks.spawn(stream_answer(running, outbox, first));
     EventStream {
         events,
         ended: session.ended.clone(),
@@ -205,13 +191,9 @@ async fn stream_answer(mut running: Running, outbox: Outbox, first: Bytes) {
 async fn batch(passed: Passed, body: Bytes) -> Response {
     let session = match session_of(&passed) {
         Ok(session) => session,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
-    if !session
-        .revision()
-        .unwrap_or(Revision::ASSUMED)
-        .has_batches()
-    {
+    if !session.revision().unwrap_or(Revision::ASSUMED).has_batches() {
         let message = "batches are part of revision 2025-03-26 only";
         return protocol_error(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
     }
@@ -220,14 +202,9 @@ async fn batch(passed: Passed, body: Bytes) -> Response {
         Ok(messages) => messages,
         Err(error) => return malformed(&error),
     };
-    let answers = messages
-        .into_iter()
-        .map(|message| one_of_batch(&passed, &session, message));
-    let answers: Vec<Bytes> = futures::future::join_all(answers)
-        .await
-        .into_iter()
-        .flatten()
-        .collect();
+    let answers = messages.into_iter().map(|message| one_of_batch(&passed, &session, message));
+    let answers: Vec<Bytes> =
+        futures::future::join_all(answers).await.into_iter().flatten().collect();
     if answers.is_empty() {
         return StatusCode::ACCEPTED.into_response();
     }
@@ -245,12 +222,7 @@ async fn one_of_batch(passed: &Passed, session: &Arc<Session>, message: Bytes) -
     let envelope = match Envelope::parse(message, shared.config.limits.body_bytes) {
         Ok(envelope) => envelope,
         Err(error) => {
-            return Some(envelope::error(
-                error.id(),
-                error.code(),
-                &error.to_string(),
-                None,
-            ));
+            return Some(envelope::error(error.id(), error.code(), &error.to_string(), None));
         }
     };
     match envelope.kind() {
@@ -278,7 +250,7 @@ pub(crate) async fn listen(passed: Passed) -> Response {
     }
     let session = match session_of(&passed) {
         Ok(session) => session,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     EventStream {
         events: session.attach(&passed.shared.config.limits),
@@ -297,6 +269,6 @@ pub(crate) async fn end(passed: Passed) -> Response {
             passed.shared.sessions.end(&session.id, Cause::Deleted);
             StatusCode::OK.into_response()
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     }
 }

@@ -47,6 +47,10 @@ impl Stage {
     }
 
     pub(crate) async fn with(limits: EdgeLimits) -> Self {
+        Self::with_journal(limits, JournalConfig::default()).await
+    }
+
+    pub(crate) async fn with_journal(limits: EdgeLimits, journal: JournalConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = EdgeConfig {
@@ -58,10 +62,9 @@ impl Stage {
         let world = World::start().await;
         let bus: Arc<dyn Bus> = Arc::new(world.bus.clone());
         let background = CancellationToken::new();
-        let replica =
-            Replica::start(Arc::clone(&bus), "edge", world.clock(), background.clone());
+        let replica = Replica::start(Arc::clone(&bus), "edge", world.clock(), background.clone());
         let journal_config =
-            JournalConfig { record_timeout: Duration::from_millis(500), ..JournalConfig::default() };
+            JournalConfig { record_timeout: Duration::from_millis(500), ..journal };
         let journal = Journal::start(Arc::clone(&bus), journal_config, background);
         let deps = EdgeDeps {
             bus,
@@ -75,8 +78,7 @@ impl Stage {
         let router = edge.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         let stop = shutdown.clone();
-        let running =
-            tokio::spawn(async move { edge.run(stop, Duration::from_secs(10)).await });
+        let running = tokio::spawn(async move { edge.run(stop, Duration::from_secs(10)).await });
         soon(replica.ready()).await.unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {

@@ -2,7 +2,7 @@
 //! and the journal.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use backplane::entry::{Body, Entry};
@@ -17,9 +17,7 @@ use domain::event::{
 };
 use domain::project::ProjectSettings;
 use domain::server::{ServerConfig, ServerName, Transport};
-use domain::{
-    ApiKeyId, Event, ProjectId, Role, ServerId, StreamId, StreamKind, TenantId, Timestamp, UserId,
-};
+use domain::{ApiKeyId, Event, ProjectId, Role, ServerId, StreamKind, TenantId, Timestamp, UserId};
 use prost::Message;
 use proto::internal::v1::{
     Beat, CatalogueReply, CatalogueRequest, JournalOutcome, JournalReply, JournalRequest,
@@ -70,6 +68,8 @@ pub(crate) struct World {
     pub(crate) journal: Arc<Mutex<Vec<Entry>>>,
     /// Each answer of the journal takes a permit.
     pub(crate) journal_gate: Arc<Semaphore>,
+    /// Requests to the journal that are not answered yet.
+    pub(crate) pending: Arc<AtomicUsize>,
     /// Whether the journal refuses everything.
     pub(crate) journal_refuses: Arc<AtomicBool>,
     /// Whether catalogues cannot be had.
@@ -86,6 +86,7 @@ impl World {
             catalogues: Arc::default(),
             journal: Arc::default(),
             journal_gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            pending: Arc::default(),
             journal_refuses: Arc::default(),
             catalogues_away: Arc::default(),
         };
@@ -206,7 +207,8 @@ impl World {
 
     pub(crate) async fn set(&self, settings: ProjectSettings) {
         let settings = Some(settings);
-        self.change_project(ProjectEvent::Changed { name: None, description: None, settings }).await;
+        self.change_project(ProjectEvent::Changed { name: None, description: None, settings })
+            .await;
     }
 
     pub(crate) async fn change_server(&self, number: u128, event: ServerEvent) {
@@ -237,7 +239,8 @@ impl World {
 
     pub(crate) async fn observe_state(&self, number: u128, state: ConnectionState, cause: &str) {
         let observation = Observation { state, cause: cause.to_owned(), ..Observation::default() };
-        self.observe(number, ConnectionEvent::StateObserved { project: project(), observation }).await;
+        self.observe(number, ConnectionEvent::StateObserved { project: project(), observation })
+            .await;
     }
 
     /// Shows a catalogue: raw items of tools, resources and prompts.
@@ -249,7 +252,8 @@ impl World {
         let hash = format!("{:x}-{number}", self.position());
         self.catalogues.lock().unwrap().insert(hash.clone(), catalogue.into());
         let summary = CatalogueSummary { hash, ..CatalogueSummary::default() };
-        self.observe(number, ConnectionEvent::CatalogueObserved { project: project(), summary }).await;
+        self.observe(number, ConnectionEvent::CatalogueObserved { project: project(), summary })
+            .await;
     }
 
     /// A server with these tools.
@@ -299,7 +303,9 @@ impl World {
                 let world = world.clone();
                 tokio::spawn(async move {
                     let request = JournalRequest::decode(incoming.first.clone()).unwrap();
+                    world.pending.fetch_add(1, Ordering::SeqCst);
                     world.journal_gate.acquire().await.unwrap().forget();
+                    world.pending.fetch_sub(1, Ordering::SeqCst);
                     let reply = world.write(request);
                     let _ = incoming.exchange.reply(reply.encode_to_vec().into()).await;
                     incoming.exchange.finish();
@@ -313,7 +319,8 @@ impl World {
         let outcome = JournalOutcome { refused: refused.to_owned(), message: String::new() };
         let outcomes = vec![outcome; request.entries.len()];
         if refused.is_empty() {
-            let entries = request.entries.into_iter().map(|entry| Entry::from_message(entry).unwrap());
+            let entries =
+                request.entries.into_iter().map(|entry| Entry::from_message(entry).unwrap());
             self.journal.lock().unwrap().extend(entries);
         }
         JournalReply { outcomes }

@@ -18,21 +18,22 @@ const QUIET: Duration = Duration::from_millis(300);
 
 /// Takes the file over, and with `--watch` each later change of it.
 pub(crate) async fn run(args: ImportArgs) -> Result<()> {
-    let session = Session::open(&args.target.remote).await?;
-    let project = session.project(args.target.project.as_ref()).await?;
-    import(&session, &project, &args).await?;
+    import(&args).await?;
     if args.watch {
         say(&format!("watching {}; end with Ctrl-C", args.file.display()));
-        watch(&session, &project, &args).await?;
+        watch(&args).await?;
     }
     Ok(())
 }
 
-async fn import(session: &Session, project: &str, args: &ImportArgs) -> Result<()> {
+/// Opens a session of its own: a token does not last as long as a file may be watched.
+async fn import(args: &ImportArgs) -> Result<()> {
+    let session = Session::open(&args.target.remote).await?;
+    let project_id = session.project(args.target.project.as_ref()).await?;
     let config_json = std::fs::read_to_string(&args.file)
         .with_context(|| format!("cannot read {}", args.file.display()))?;
     let request = pb::ImportServersRequest {
-        project_id: project.to_owned(),
+        project_id,
         config_json,
         dry_run: args.dry_run,
         prune: args.prune,
@@ -47,7 +48,7 @@ fn row(server: &pb::ImportedServer) -> Value {
     json!({ "name": server.name, "action": action.to_lowercase(), "changes": server.changes })
 }
 
-async fn watch(session: &Session, project: &str, args: &ImportArgs) -> Result<()> {
+async fn watch(args: &ImportArgs) -> Result<()> {
     let (seen, mut changes) = mpsc::channel(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
@@ -66,7 +67,7 @@ async fn watch(session: &Session, project: &str, args: &ImportArgs) -> Result<()
             continue;
         }
         before = now;
-        if let Err(error) = import(session, project, args).await {
+        if let Err(error) = import(args).await {
             say(&format!("not taken over: {error:#}"));
         }
     }
