@@ -158,3 +158,5 @@ CREATE TABLE audit_entry (
     outcome TEXT NOT NULL
 );
 CREATE INDEX audit_entry_by_project ON audit_entry (tenant, project_id, position);
+-- Few among the many calls: which servers there ever were.
+CREATE INDEX audit_entry_registered ON audit_entry (position) WHERE action = 'server.registered';

@@ -106,11 +106,7 @@ mod tests {
         for request in denied {
             assert!(!enforcer.enforce(request).unwrap(), "{request:?}");
         }
-        assert!(
-            enforcer
-                .enforce(("owner", DOMAIN, "projects", "read"))
-                .unwrap()
-        );
+        assert!(enforcer.enforce(("owner", DOMAIN, "projects", "read")).unwrap());
     }
 
     #[tokio::test]
@@ -127,20 +123,9 @@ mod tests {
     async fn the_matrix() {
         let authorizer = Authorizer::new().await.unwrap();
         let lines = Action::ALL.iter().map(|action| {
-            let may = Role::ALL.map(|role| {
-                if authorizer.allows(role, *action) {
-                    "yes"
-                } else {
-                    "-"
-                }
-            });
-            format!(
-                "{:<20} {:<9} {:<10} {}",
-                action.as_str(),
-                may[0],
-                may[1],
-                may[2]
-            )
+            let may =
+                Role::ALL.map(|role| if authorizer.allows(role, *action) { "yes" } else { "-" });
+            format!("{:<20} {:<9} {:<10} {}", action.as_str(), may[0], may[1], may[2])
         });
         let head = format!("{:<20} {:<9} {:<10} owner", "", "reporter", "developer");
         let matrix: Vec<_> = std::iter::once(head).chain(lines).collect();

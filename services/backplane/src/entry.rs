@@ -80,31 +80,13 @@ impl Entry {
                     Body::None | Body::Catalogue(_) => (Bytes::new(), Bytes::new()),
                 };
                 let event = Some(stored::call_finished(event));
-                journal_entry::Event::CallFinished(v1::CallRecord {
-                    event,
-                    arguments,
-                    result,
-                })
+                journal_entry::Event::CallFinished(v1::CallRecord { event, arguments, result })
             }
-            (
-                Event::Access(AccessEvent::Denied {
-                    project,
-                    action,
-                    reason,
-                    target,
-                }),
-                _,
-            ) => {
+            (Event::Access(AccessEvent::Denied { project, action, reason, target }), _) => {
                 let event = stored::access_denied(project.as_ref(), action, reason, target);
                 journal_entry::Event::AccessDenied(event)
             }
-            (
-                Event::Connection(ConnectionEvent::StateObserved {
-                    project,
-                    observation,
-                }),
-                _,
-            ) => {
+            (Event::Connection(ConnectionEvent::StateObserved { project, observation }), _) => {
                 let event = stored::state_observed(project, observation);
                 journal_entry::Event::StateObserved(event)
             }
@@ -139,13 +121,7 @@ impl Entry {
             }
             journal_entry::Event::CallFinished(record) => {
                 let event = stored::read_call_finished(record.event.ok_or(InvalidEntry::Empty)?)?;
-                (
-                    event,
-                    Body::Call {
-                        arguments: record.arguments,
-                        result: record.result,
-                    },
-                )
+                (event, Body::Call { arguments: record.arguments, result: record.result })
             }
             journal_entry::Event::AccessDenied(event) => {
                 (stored::read_access_denied(event)?, Body::None)
@@ -177,10 +153,7 @@ impl Entry {
 
 /// The message of an actor.
 pub fn actor(actor: &Actor) -> v1::Actor {
-    v1::Actor {
-        kind: actor.kind().to_owned(),
-        id: actor.id(),
-    }
+    v1::Actor { kind: actor.kind().to_owned(), id: actor.id() }
 }
 
 /// The actor of a message; without one it was the system.
@@ -188,9 +161,7 @@ pub fn actor(actor: &Actor) -> v1::Actor {
 /// # Errors
 /// When kind or id are none.
 pub fn read_actor(message: Option<v1::Actor>) -> Result<Actor, InvalidId> {
-    message.map_or(Ok(Actor::System), |actor| {
-        Actor::parse(&actor.kind, &actor.id)
-    })
+    message.map_or(Ok(Actor::System), |actor| Actor::parse(&actor.kind, &actor.id))
 }
 
 /// In which kind of stream an event is that edges and workers may write.

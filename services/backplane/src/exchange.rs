@@ -61,11 +61,7 @@ impl Exchange {
     /// [`ExchangeError`]; an end without a last frame is [`BusError::Closed`].
     pub async fn next(&self) -> Result<Frame, ExchangeError> {
         loop {
-            let frame = self
-                .side
-                .next_frame()
-                .await
-                .unwrap_or(Err(BusError::Closed))?;
+            let frame = self.side.next_frame().await.unwrap_or(Err(BusError::Closed))?;
             match ExchangeFrame::decode(frame)?.kind {
                 Some(Kind::Notification(notification)) => {
                     return Ok(Frame::Notification(notification));
@@ -81,12 +77,8 @@ impl Exchange {
     /// # Errors
     /// [`BusError::Closed`] when the exchange is over.
     pub async fn cancel(&self, reason: &str) -> Result<(), BusError> {
-        let cancel = Cancel {
-            reason: reason.to_owned(),
-        };
-        let follow_up = ExchangeFollowUp {
-            kind: Some(exchange_follow_up::Kind::Cancel(cancel)),
-        };
+        let cancel = Cancel { reason: reason.to_owned() };
+        let follow_up = ExchangeFollowUp { kind: Some(exchange_follow_up::Kind::Cancel(cancel)) };
         self.side.send(follow_up.encode_to_vec().into()).await
     }
 }
@@ -105,12 +97,7 @@ impl Answering {
     /// When the request cannot be read; the edge then sees the exchange broken.
     pub fn accept(incoming: Incoming) -> Result<(ExchangeOpen, Self), prost::DecodeError> {
         let open = ExchangeOpen::decode(incoming.first)?;
-        Ok((
-            open,
-            Self {
-                side: incoming.exchange,
-            },
-        ))
+        Ok((open, Self { side: incoming.exchange }))
     }
 
     /// Sends a notification to the client; waits while the edge is behind.
@@ -135,9 +122,7 @@ impl Answering {
     /// edge left. Cancel-safe.
     pub async fn cancelled(&self) -> Option<String> {
         while let Some(follow_up) = self.side.next_follow_up().await {
-            let kind = ExchangeFollowUp::decode(follow_up)
-                .ok()
-                .and_then(|message| message.kind);
+            let kind = ExchangeFollowUp::decode(follow_up).ok().and_then(|message| message.kind);
             if let Some(exchange_follow_up::Kind::Cancel(cancel)) = kind {
                 return Some(cancel.reason);
             }

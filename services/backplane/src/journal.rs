@@ -102,11 +102,7 @@ impl Journal {
         }
         let load = Load::of(&entries, self.queues.config())?;
         let (reply, answer) = oneshot::channel();
-        self.queues.wait(Waiting {
-            entries,
-            load,
-            reply,
-        })?;
+        self.queues.wait(Waiting { entries, load, reply })?;
         answer.await.unwrap_or(Err(JournalError::Stopped))
     }
 

@@ -53,11 +53,7 @@ impl Replica {
             fresh_at: AtomicI64::new(NEVER),
             notices: broadcast::Sender::new(NOTICES),
         });
-        let source = follow::Source {
-            bus,
-            service: service.to_owned(),
-            clock,
-        };
+        let source = follow::Source { bus, service: service.to_owned(), clock };
         tokio::spawn(follow::run(Arc::clone(&shared), source, ready, shutdown));
         ReplicaHandle { shared, is_ready }
     }
@@ -85,10 +81,7 @@ pub struct ReplicaHandle {
 impl ReplicaHandle {
     /// The configuration now; empty before the first snapshot.
     pub fn read(&self) -> ConfigurationGuard<'_> {
-        self.shared
-            .configuration
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.configuration.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the first snapshot.
@@ -96,12 +89,7 @@ impl ReplicaHandle {
     /// # Errors
     /// [`Stopped`] if the replica stops before.
     pub async fn ready(&self) -> Result<(), Stopped> {
-        self.is_ready
-            .clone()
-            .wait_for(|ready| *ready)
-            .await
-            .map(drop)
-            .map_err(|_| Stopped)
+        self.is_ready.clone().wait_for(|ready| *ready).await.map(drop).map_err(|_| Stopped)
     }
 
     /// Whether there was a snapshot.

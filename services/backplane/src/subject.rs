@@ -76,18 +76,13 @@ mod tests {
         let filters = configuration_events();
         let matched = |kind, event_type| {
             let subject = event(tenant, kind, event_type).unwrap();
-            filters
-                .iter()
-                .filter(|filter| filter.matches(&subject))
-                .count()
+            filters.iter().filter(|filter| filter.matches(&subject)).count()
         };
         assert_eq!(matched(StreamKind::Server, "server.registered"), 1);
         assert_eq!(matched(StreamKind::ApiKey, "api_key.revoked"), 1);
         assert_eq!(matched(StreamKind::Call, "call.finished"), 0);
         assert_eq!(matched(StreamKind::Access, "access.denied"), 0);
-        let configuration = StreamKind::ALL
-            .into_iter()
-            .filter(|kind| kind.is_configuration());
+        let configuration = StreamKind::ALL.into_iter().filter(|kind| kind.is_configuration());
         assert_eq!(filters.len(), configuration.count());
     }
 
@@ -95,10 +90,7 @@ mod tests {
     fn every_subject_is_one() {
         let server = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
         assert_eq!(exchange(server).as_str(), format!("x.{server}"));
-        assert_eq!(
-            worker_stderr(server).as_str(),
-            format!("worker.stderr.{server}")
-        );
+        assert_eq!(worker_stderr(server).as_str(), format!("worker.stderr.{server}"));
         for subject in [journal(), snapshot(), catalogue(), beat(), worker_test()] {
             assert!(!subject.as_str().is_empty());
         }

@@ -48,11 +48,7 @@ pub(crate) fn check_size(
     limit_bytes: usize,
 ) -> Result<(), BusError> {
     if size_bytes > limit_bytes {
-        return Err(BusError::TooLarge {
-            of,
-            size_bytes,
-            limit_bytes,
-        });
+        return Err(BusError::TooLarge { of, size_bytes, limit_bytes });
     }
     Ok(())
 }

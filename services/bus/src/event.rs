@@ -38,12 +38,7 @@ pub struct Event {
 impl Event {
     /// An event without id and headers.
     pub fn new(subject: Subject, payload: impl Into<Bytes>) -> Self {
-        Self {
-            subject,
-            id: None,
-            headers: Vec::new(),
-            payload: payload.into(),
-        }
+        Self { subject, id: None, headers: Vec::new(), payload: payload.into() }
     }
 
     /// Sets the id by which a repetition is recognized.
@@ -66,10 +61,7 @@ impl Event {
 
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     fn size_bytes(&self) -> usize {
@@ -105,10 +97,7 @@ pub struct Subscription {
 
 impl Subscription {
     pub(crate) fn new(inbox: Arc<Inbox>, registration: Registration) -> Self {
-        Self {
-            inbox,
-            _registration: registration,
-        }
+        Self { inbox, _registration: registration }
     }
 
     /// The next delivery; `None` after the bus was shut down. Cancel-safe.
@@ -148,11 +137,7 @@ struct InboxState {
 impl Inbox {
     /// A queue of at most `capacity` events.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            capacity,
-            state: Mutex::default(),
-            changed: Notify::new(),
-        }
+        Self { capacity, state: Mutex::default(), changed: Notify::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, InboxState> {

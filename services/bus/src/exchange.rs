@@ -19,15 +19,7 @@ struct Pipes {
 /// Both sides of a fresh exchange.
 pub(crate) fn pair() -> (ClientSide, ServerSide) {
     let pipes = Arc::new(Pipes::default());
-    (
-        ClientSide {
-            pipes: Arc::clone(&pipes),
-        },
-        ServerSide {
-            pipes,
-            accepted: false,
-        },
-    )
+    (ClientSide { pipes: Arc::clone(&pipes) }, ServerSide { pipes, accepted: false })
 }
 
 /// What the one who opened the exchange holds. Dropping it closes the exchange: the server sees
@@ -114,11 +106,7 @@ impl ServerSide {
 impl Drop for ServerSide {
     fn drop(&mut self) {
         // After `finish` the end stands already, and this one does not count.
-        let end = if self.accepted {
-            End::Broken
-        } else {
-            End::NeverAccepted
-        };
+        let end = if self.accepted { End::Broken } else { End::NeverAccepted };
         self.pipes.to_client.end(end);
         self.pipes.to_server.leave();
     }

@@ -43,11 +43,7 @@ pub struct InProcessConfig {
 impl Default for InProcessConfig {
     /// Two minutes (the default of NATS), 65,536 ids, 10,000 registrations.
     fn default() -> Self {
-        Self {
-            dedup_window: Duration::from_secs(120),
-            dedup_ids: 65_536,
-            registrations: 10_000,
-        }
+        Self { dedup_window: Duration::from_secs(120), dedup_ids: 65_536, registrations: 10_000 }
     }
 }
 
@@ -86,18 +82,13 @@ impl InProcessBus {
             roll: Arc::default(),
             registrations: config.registrations,
         };
-        Self {
-            core: Arc::new(core),
-        }
+        Self { core: Arc::new(core) }
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
-        let subscribers = self
-            .subscribers
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let subscribers = self.subscribers.get_mut().unwrap_or_else(PoisonError::into_inner);
         subscribers.all().for_each(|inbox| inbox.close());
     }
 }
@@ -108,10 +99,7 @@ macro_rules! withdrawal {
         let (core, filter, ticket) = (Arc::downgrade($core), $filter, $ticket);
         Registration::new(move || {
             if let Some(core) = core.upgrade() {
-                let mut directory = core
-                    .$directory
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let mut directory = core.$directory.write().unwrap_or_else(PoisonError::into_inner);
                 let gone = directory.remove(&filter, ticket);
                 drop(directory);
                 drop(gone);
@@ -126,21 +114,13 @@ impl Bus for InProcessBus {
         event.check()?;
         let event = Arc::new(event);
         // Held over the deliveries: this is what gives all subscribers the same order.
-        let mut recent = self
-            .core
-            .recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.core.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = &event.id
             && !recent.remember(id, Instant::now())
         {
             return Ok(());
         }
-        let subscribers = self
-            .core
-            .subscribers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let subscribers = self.core.subscribers.read().unwrap_or_else(PoisonError::into_inner);
         for inbox in subscribers.matching(&event.subject) {
             inbox.push(&event);
         }
@@ -159,13 +139,8 @@ impl Bus for InProcessBus {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(&filter, Arc::clone(&inbox))
-            .ok_or(BusError::Busy {
-                limit: "too many subscriptions",
-            })?;
-        Ok(Subscription::new(
-            inbox,
-            withdrawal!(&self.core, subscribers, filter, ticket),
-        ))
+            .ok_or(BusError::Busy { limit: "too many subscriptions" })?;
+        Ok(Subscription::new(inbox, withdrawal!(&self.core, subscribers, filter, ticket)))
     }
 
     async fn serve(&self, filter: SubjectFilter, capacity: usize) -> Result<Server, BusError> {
@@ -176,23 +151,14 @@ impl Bus for InProcessBus {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(&filter, sender)
-            .ok_or(BusError::Busy {
-                limit: "too many servers",
-            })?;
-        Ok(Server::new(
-            withdrawal!(&self.core, servers, filter, ticket),
-            queue,
-        ))
+            .ok_or(BusError::Busy { limit: "too many servers" })?;
+        Ok(Server::new(withdrawal!(&self.core, servers, filter, ticket), queue))
     }
 
     async fn open(&self, subject: &Subject, first: Bytes) -> Result<ClientSide, BusError> {
         check_size("a frame", first.len(), MAX_FRAME_BYTES)?;
         let (client, server) = exchange::pair();
-        let incoming = Incoming {
-            subject: subject.clone(),
-            first,
-            exchange: server,
-        };
+        let incoming = Incoming { subject: subject.clone(), first, exchange: server };
         self.core.hand_over(incoming).map(|()| client)
     }
 
@@ -202,9 +168,7 @@ impl Bus for InProcessBus {
         let (roll, entered) = (Arc::downgrade(&self.core.roll), key.clone());
         let update = Box::new(move |value| match roll.upgrade() {
             Some(roll) => roll.update(&entered, ticket, value),
-            None => Err(BusError::Unavailable {
-                detail: "the bus was shut down".to_owned(),
-            }),
+            None => Err(BusError::Unavailable { detail: "the bus was shut down".to_owned() }),
         });
         let (roll, entered) = (Arc::downgrade(&self.core.roll), key.clone());
         let withdraw = Registration::new(move || {
@@ -221,9 +185,7 @@ impl Bus for InProcessBus {
 
     async fn watch(&self, filter: SubjectFilter) -> Result<PresenceWatch, BusError> {
         let all = self.core.roll.follow(self.core.registrations);
-        let all = all.ok_or(BusError::Busy {
-            limit: "too many watches",
-        })?;
+        let all = all.ok_or(BusError::Busy { limit: "too many watches" })?;
         Ok(PresenceWatch::new(filter, all))
     }
 }
@@ -244,9 +206,7 @@ impl Core {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Closed(returned)) => incoming = returned,
                 Err(TrySendError::Full(returned)) => {
-                    refusal = BusError::Busy {
-                        limit: "the queues of all servers are full",
-                    };
+                    refusal = BusError::Busy { limit: "the queues of all servers are full" };
                     incoming = returned;
                 }
             }

@@ -35,11 +35,7 @@ pub struct Announcement {
 
 impl Announcement {
     pub(crate) fn new(key: Subject, update: Update, registration: Registration) -> Self {
-        Self {
-            key,
-            update,
-            _registration: registration,
-        }
+        Self { key, update, _registration: registration }
     }
 
     /// The announced key.
@@ -75,11 +71,7 @@ pub struct PresenceWatch {
 impl PresenceWatch {
     /// Follows `all`, which the adapter keeps sorted by key.
     pub(crate) fn new(filter: SubjectFilter, all: watch::Receiver<Arc<Vec<Presence>>>) -> Self {
-        Self {
-            filter,
-            all,
-            seen: None,
-        }
+        Self { filter, all, seen: None }
     }
 
     /// The whole set, sorted by key: at once on the first call, later as soon as it differs from
@@ -98,8 +90,5 @@ impl PresenceWatch {
 
 /// The present keys that `filter` matches.
 pub(crate) fn matching(all: &[Presence], filter: &SubjectFilter) -> Vec<Presence> {
-    all.iter()
-        .filter(|present| filter.matches(&present.key))
-        .cloned()
-        .collect()
+    all.iter().filter(|present| filter.matches(&present.key)).cloned().collect()
 }

@@ -28,10 +28,7 @@ pub struct Server {
 
 impl Server {
     pub(crate) fn new(registration: Registration, queue: mpsc::Receiver<Incoming>) -> Self {
-        Self {
-            _registration: registration,
-            queue,
-        }
+        Self { _registration: registration, queue }
     }
 
     /// The next request; `None` after the bus was shut down. Cancel-safe.

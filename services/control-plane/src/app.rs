@@ -131,9 +131,8 @@ impl Paging {
         use base64::Engine as _;
         let Some(token) = &self.token else { return Ok(None) };
         let bad = || Refusal::invalid("page_token", "is not one of ours");
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(token)
-            .map_err(|_| bad())?;
+        let bytes =
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
         let text = String::from_utf8(bytes).map_err(|_| bad())?;
         let key = text.strip_prefix(list).and_then(|rest| rest.strip_prefix(':'));
         key.map(|key| Some(key.to_owned())).ok_or_else(bad)
@@ -157,15 +156,17 @@ impl<T> Page<T> {
         list: &str,
         key: impl Fn(&T) -> String,
     ) -> Self {
-        use base64::Engine as _;
         let size = paging.size() as usize;
         let more = items.len() > size;
         items.truncate(size);
-        let next = items.last().filter(|_| more).map(|last| {
-            base64::engine::general_purpose::URL_SAFE_NO_PAD
-                .encode(format!("{list}:{}", key(last)))
-        });
+        let next = items.last().filter(|_| more).map(|last| Self::token(list, &key(last)));
         Self { items, next }
+    }
+
+    /// The token of the page after the item with that key.
+    pub(crate) fn token(list: &str, key: &str) -> String {
+        use base64::Engine as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{list}:{key}"))
     }
 
     /// The same page of other items.

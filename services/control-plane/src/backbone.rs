@@ -21,8 +21,8 @@ mod unfinished;
 mod upkeep;
 
 pub use digests::{DigestKey, DigestKeys};
-pub use journal::JournalLimits;
 pub(crate) use journal::Journal;
+pub use journal::JournalLimits;
 pub(crate) use publisher::{Published, Publisher, beat};
 pub(crate) use unfinished::close_unfinished;
 pub(crate) use upkeep::upkeep;

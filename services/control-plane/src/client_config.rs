@@ -89,9 +89,7 @@ async fn placeholder(
 ) -> Result<SecretString, Refusal> {
     let keys = app.views.api_keys(ctx.tenant, project, None, MAX_KEYS).await?;
     let may_know = app.authorizer.allows(role, Action::ApiKeysRead);
-    let usable = |key: &&ApiKeyView| {
-        !key.revoked && key.expires_at.is_none_or(|end| end > ctx.now)
-    };
+    let usable = |key: &&ApiKeyView| !key.revoked && key.expires_at.is_none_or(|end| end > ctx.now);
     let newest = |own: bool| {
         let keys = keys.iter().filter(usable);
         keys.filter(|key| !own || ctx.principal == Principal::User(key.creator))

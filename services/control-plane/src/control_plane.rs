@@ -147,10 +147,8 @@ impl ControlPlane {
         let Self { app, projector, health, journal } = self;
         let checkpoint = projector.checkpoint().clone();
         let started = checkpoint.position;
-        let from = Published {
-            position: checkpoint.position,
-            configuration: checkpoint.configuration,
-        };
+        let from =
+            Published { position: checkpoint.position, configuration: checkpoint.configuration };
         let served = serve(&app, journal.waiting).await?;
         // Each stage stops after the one before: what was taken is finished, then projected.
         let (views_stop, own) = (CancellationToken::new(), shutdown.child_token());
@@ -223,9 +221,7 @@ impl Handle {
     pub async fn serve(&self, address: SocketAddr) -> std::io::Result<()> {
         let listener = tokio::net::TcpListener::bind(address).await?;
         let stop = self.stop.clone();
-        axum::serve(listener, self.router())
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
+        axum::serve(listener, self.router()).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 
     /// Waits for the shutdown that `run` was given, then until everything has stopped: the

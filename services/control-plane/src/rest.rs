@@ -29,7 +29,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{SecurityRequirement, Server};
+use utoipa::openapi::{RefOr, SecurityRequirement, Server};
 use utoipa::{Modify, OpenApi};
 
 use crate::app::App;
@@ -44,7 +44,7 @@ macro_rules! routes {
                 description = "Projects of MCP servers behind one URL: configuration and records."
             ),
             paths($($module::$handler),*),
-            modifiers(&Security),
+            modifiers(&Security, &Meanings),
         )]
         struct Document;
 
@@ -102,7 +102,43 @@ impl Modify for Security {
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-        document.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("bearer", [])]);
+        document.security =
+            Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("bearer", [])]);
+    }
+}
+
+/// What a status means where an operation says nothing of its own.
+struct Meanings;
+
+impl Modify for Meanings {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for item in document.paths.paths.values_mut() {
+            let operations =
+                [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+            let responses =
+                operations.into_iter().flatten().flat_map(|item| &mut item.responses.responses);
+            for (status, response) in responses {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    meaning(status).clone_into(&mut response.description);
+                }
+            }
+        }
+    }
+}
+
+fn meaning(status: &str) -> &'static str {
+    match status {
+        "200" | "204" => "Done",
+        "201" => "Made",
+        "400" => "A field breaks its rule",
+        "401" => "No valid credential",
+        "403" => "The caller's role is too small",
+        "404" => "Not there, or not for the caller",
+        "409" => "Taken, or changed by somebody else at the same time",
+        "413" => "The body is larger than 1 MiB",
+        _ => "Not carried out",
     }
 }
 
@@ -200,6 +236,9 @@ mod tests {
         assert_eq!(named, wanted, "{method} {path}");
         assert!(operation["operationId"].is_string(), "{method} {path}");
         assert!(operation["summary"].is_string(), "{method} {path}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(response["description"].is_string(), "{method} {path} {status}");
+        }
     }
 
     fn collect(value: &Value, references: &mut Vec<String>) {

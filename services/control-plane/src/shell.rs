@@ -224,10 +224,7 @@ pub(crate) async fn note(
 }
 
 /// The state of an aggregate and its version.
-pub(crate) async fn load<A: Aggregate>(
-    app: &App,
-    stream: &StreamId,
-) -> Result<(A, u64), Refusal> {
+pub(crate) async fn load<A: Aggregate>(app: &App, stream: &StreamId) -> Result<(A, u64), Refusal> {
     let (mut state, mut version) = (A::default(), 0);
     loop {
         let page = app
@@ -238,12 +235,9 @@ pub(crate) async fn load<A: Aggregate>(
         let Some(last) = page.last() else { return Ok((state, version)) };
         version = last.version;
         for recorded in &page {
-            let event = events::decode(
-                &recorded.event_type,
-                recorded.schema_version,
-                &recorded.payload,
-            )
-            .map_err(|error| fault::internal(&error))?;
+            let event =
+                events::decode(&recorded.event_type, recorded.schema_version, &recorded.payload)
+                    .map_err(|error| fault::internal(&error))?;
             let own = A::unwrap(event)
                 .ok_or_else(|| fault::internal(&format!("foreign event in {stream}")))?;
             state = state.evolve(&own);

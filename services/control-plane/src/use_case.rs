@@ -24,7 +24,7 @@ pub mod project_delete;
 pub mod project_get;
 pub mod project_list;
 pub mod project_update;
-mod sealing;
+pub(crate) mod sealing;
 pub mod server_create;
 pub mod server_delete;
 pub mod server_get;

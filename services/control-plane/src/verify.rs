@@ -31,8 +31,7 @@ pub struct VerifyReport {
 impl VerifyReport {
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
-        self.log_faults.is_empty()
-            && self.tables.iter().all(|table| table.differences.is_empty())
+        self.log_faults.is_empty() && self.tables.iter().all(|table| table.differences.is_empty())
     }
 }
 

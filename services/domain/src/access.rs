@@ -45,10 +45,7 @@ impl FromStr for Role {
         Self::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
-            .ok_or_else(|| InvalidId {
-                kind: "role",
-                value: text.chars().take(80).collect(),
-            })
+            .ok_or_else(|| InvalidId { kind: "role", value: text.chars().take(80).collect() })
     }
 }
 
@@ -91,10 +88,7 @@ impl Actor {
             "user" => id.parse().map(Self::User),
             "api_key" => id.parse().map(Self::ApiKey),
             "system" => Ok(Self::System),
-            other => Err(InvalidId {
-                kind: "actor",
-                value: other.chars().take(80).collect(),
-            }),
+            other => Err(InvalidId { kind: "actor", value: other.chars().take(80).collect() }),
         }
     }
 }

@@ -104,10 +104,7 @@ pub fn decide(
             if key.role > creator_role {
                 return Err(Refusal::new(
                     ErrorCode::PermissionDenied,
-                    format!(
-                        "a {creator_role} cannot make a key with the role {}",
-                        key.role
-                    ),
+                    format!("a {creator_role} cannot make a key with the role {}", key.role),
                 ));
             }
             if key.is_expired(now) {
@@ -136,26 +133,17 @@ pub fn decide(
 #[must_use]
 pub fn evolve(state: ApiKey, event: &ApiKeyEvent) -> ApiKey {
     match (state, event) {
-        (
-            _,
-            ApiKeyEvent::Issued {
-                project,
-                name,
-                hash,
-                suffix,
-                role,
-                creator,
-                expires_at,
-            },
-        ) => ApiKey::Active(IssuedKey {
-            project: project.clone(),
-            name: name.clone(),
-            hash: *hash,
-            suffix: suffix.clone(),
-            role: *role,
-            creator: *creator,
-            expires_at: *expires_at,
-        }),
+        (_, ApiKeyEvent::Issued { project, name, hash, suffix, role, creator, expires_at }) => {
+            ApiKey::Active(IssuedKey {
+                project: project.clone(),
+                name: name.clone(),
+                hash: *hash,
+                suffix: suffix.clone(),
+                role: *role,
+                creator: *creator,
+                expires_at: *expires_at,
+            })
+        }
         (ApiKey::Active(key), ApiKeyEvent::Revoked) => ApiKey::Revoked(key),
         (state, ApiKeyEvent::Revoked) => state,
     }

@@ -60,13 +60,10 @@ impl fmt::Display for CallOutcome {
 impl FromStr for CallOutcome {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Self::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str() == text)
-            .ok_or_else(|| InvalidId {
-                kind: "call outcome",
-                value: text.chars().take(80).collect(),
-            })
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text).ok_or_else(|| InvalidId {
+            kind: "call outcome",
+            value: text.chars().take(80).collect(),
+        })
     }
 }
 

@@ -20,13 +20,8 @@ pub enum ConnectionState {
 
 impl ConnectionState {
     /// All states.
-    pub const ALL: [Self; 5] = [
-        Self::Starting,
-        Self::Active,
-        Self::Degraded,
-        Self::Failed,
-        Self::Disabled,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Starting, Self::Active, Self::Degraded, Self::Failed, Self::Disabled];
 
     /// The name in answers.
     pub const fn as_str(self) -> &'static str {

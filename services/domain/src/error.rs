@@ -95,11 +95,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal that concerns no single field.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            field: None,
-        }
+        Self { code, message: message.into(), field: None }
     }
 
     /// A field that breaks its rule.

@@ -22,10 +22,7 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(kind: &'static str, value: &str) -> Self {
-        Self {
-            kind,
-            value: value.chars().take(80).collect(),
-        }
+        Self { kind, value: value.chars().take(80).collect() }
     }
 }
 
@@ -122,14 +119,8 @@ impl TryFrom<String> for ProjectId {
     fn try_from(text: String) -> Result<Self, InvalidId> {
         let fits = !text.is_empty()
             && text.len() <= Self::MAX_LEN
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        if fits {
-            Ok(Self(text))
-        } else {
-            Err(InvalidId::new("project id", &text))
-        }
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if fits { Ok(Self(text)) } else { Err(InvalidId::new("project id", &text)) }
     }
 }
 
@@ -239,11 +230,7 @@ pub struct StreamId {
 impl StreamId {
     /// Names the stream of `id` in `tenant`.
     pub fn new(tenant: TenantId, kind: StreamKind, id: impl ToString) -> Self {
-        Self {
-            tenant,
-            kind,
-            id: id.to_string(),
-        }
+        Self { tenant, kind, id: id.to_string() }
     }
 }
 

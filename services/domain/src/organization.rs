@@ -50,15 +50,11 @@ pub fn decide(
 ) -> Result<Vec<OrganizationEvent>, Refusal> {
     match (state, command) {
         (Organization::Absent, OrganizationCommand::Create { name, owner }) => {
-            Ok(vec![OrganizationEvent::Created {
-                name: text::name("name", &name)?,
-                owner,
-            }])
+            Ok(vec![OrganizationEvent::Created { name: text::name("name", &name)?, owner }])
         }
-        (Organization::Active { .. }, OrganizationCommand::Create { .. }) => Err(Refusal::new(
-            ErrorCode::AlreadyExists,
-            "the organization exists",
-        )),
+        (Organization::Active { .. }, OrganizationCommand::Create { .. }) => {
+            Err(Refusal::new(ErrorCode::AlreadyExists, "the organization exists"))
+        }
         (Organization::Active { members, .. }, OrganizationCommand::AddMember { user }) => {
             if members.contains(&user) {
                 return Ok(vec![]);
@@ -81,10 +77,9 @@ pub fn decide(
 #[must_use]
 pub fn evolve(state: Organization, event: &OrganizationEvent) -> Organization {
     match (state, event) {
-        (_, OrganizationEvent::Created { name, owner }) => Organization::Active {
-            name: name.clone(),
-            members: vec![*owner],
-        },
+        (_, OrganizationEvent::Created { name, owner }) => {
+            Organization::Active { name: name.clone(), members: vec![*owner] }
+        }
         (Organization::Active { name, mut members }, OrganizationEvent::MemberAdded { user }) => {
             members.push(*user);
             Organization::Active { name, members }

@@ -106,12 +106,7 @@ impl ActiveProject {
     /// Whether `user` is the one Owner left.
     fn is_last_owner(&self, user: UserId) -> bool {
         self.members.get(&user) == Some(&Role::Owner)
-            && self
-                .members
-                .values()
-                .filter(|role| **role == Role::Owner)
-                .count()
-                == 1
+            && self.members.values().filter(|role| **role == Role::Owner).count() == 1
     }
 }
 
@@ -176,14 +171,7 @@ pub enum ProjectCommand {
 /// A [`Refusal`] that says which rule stands against it.
 pub fn decide(state: &Project, command: ProjectCommand) -> Result<Vec<ProjectEvent>, Refusal> {
     let project = match (state, command) {
-        (
-            Project::Absent,
-            ProjectCommand::Create {
-                name,
-                description,
-                owner,
-            },
-        ) => {
+        (Project::Absent, ProjectCommand::Create { name, description, owner }) => {
             return Ok(vec![ProjectEvent::Created {
                 name: text::name("name", &name)?,
                 description: text::description("description", &description)?,
@@ -191,10 +179,7 @@ pub fn decide(state: &Project, command: ProjectCommand) -> Result<Vec<ProjectEve
             }]);
         }
         (_, ProjectCommand::Create { .. }) => {
-            return Err(Refusal::new(
-                ErrorCode::AlreadyExists,
-                "the project id is taken",
-            ));
+            return Err(Refusal::new(ErrorCode::AlreadyExists, "the project id is taken"));
         }
         (Project::Active(project), command) => (project, command),
         (Project::Absent | Project::Deleted, _) => return Err(Refusal::not_found("project")),
@@ -254,9 +239,8 @@ fn change(project: &ActiveProject, command: ProjectCommand) -> Result<Vec<Projec
         return Ok(vec![]);
     };
     let name = name.map(|text| text::name("name", &text)).transpose()?;
-    let description = description
-        .map(|text| text::description("description", &text))
-        .transpose()?;
+    let description =
+        description.map(|text| text::description("description", &text)).transpose()?;
     if body_retention_days.is_some_and(|days| days > ProjectSettings::MAX_RETENTION_DAYS) {
         return Err(Refusal::invalid("body_retention_days", "must be 0 to 3650"));
     }
@@ -273,25 +257,14 @@ fn change(project: &ActiveProject, command: ProjectCommand) -> Result<Vec<Projec
     if name.is_none() && description.is_none() && settings.is_none() {
         return Ok(vec![]);
     }
-    Ok(vec![ProjectEvent::Changed {
-        name,
-        description,
-        settings,
-    }])
+    Ok(vec![ProjectEvent::Changed { name, description, settings }])
 }
 
 /// The state after an event.
 #[must_use]
 pub fn evolve(state: Project, event: &ProjectEvent) -> Project {
     let mut project = match (state, event) {
-        (
-            _,
-            ProjectEvent::Created {
-                name,
-                description,
-                owner,
-            },
-        ) => {
+        (_, ProjectEvent::Created { name, description, owner }) => {
             return Project::Active(ActiveProject {
                 name: name.clone(),
                 description: description.clone(),
@@ -304,11 +277,7 @@ pub fn evolve(state: Project, event: &ProjectEvent) -> Project {
         (state, _) => return state,
     };
     match event {
-        ProjectEvent::Changed {
-            name,
-            description,
-            settings,
-        } => {
+        ProjectEvent::Changed { name, description, settings } => {
             if let Some(name) = name {
                 project.name.clone_from(name);
             }

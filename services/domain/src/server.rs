@@ -22,9 +22,7 @@ impl ServerName {
         let text = text.trim();
         let fits = !text.is_empty()
             && text.len() <= 64
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_.- ".contains(&b));
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.- ".contains(&b));
         if fits {
             Ok(Self(text.to_owned()))
         } else {
@@ -112,20 +110,11 @@ impl ServerConfig {
         if !(1..=3_600).contains(&self.timeout_s) {
             return Err(Refusal::invalid("timeout", "must be 1 to 3600 seconds"));
         }
-        if self
-            .read_timeout_s
-            .is_some_and(|s| !(1..=86_400).contains(&s))
-        {
-            return Err(Refusal::invalid(
-                "read_timeout",
-                "must be 0 to 86400 seconds",
-            ));
+        if self.read_timeout_s.is_some_and(|s| !(1..=86_400).contains(&s)) {
+            return Err(Refusal::invalid("read_timeout", "must be 0 to 86400 seconds"));
         }
         if self.auto_approve.len() > 1_000 {
-            return Err(Refusal::invalid(
-                "auto_approve",
-                "has more than 1,000 tools",
-            ));
+            return Err(Refusal::invalid("auto_approve", "has more than 1,000 tools"));
         }
         match &self.transport {
             Transport::Unset if !disabled => Err(Refusal::invalid(
@@ -138,16 +127,9 @@ impl ServerConfig {
             Transport::Stdio { command, cwd, .. }
                 if command.contains('\0') || cwd.as_ref().is_some_and(|c| c.contains('\0')) =>
             {
-                Err(Refusal::invalid(
-                    "command",
-                    "must not contain a NUL character",
-                ))
+                Err(Refusal::invalid("command", "must not contain a NUL character"))
             }
-            Transport::Stdio {
-                shown_args,
-                env_names,
-                ..
-            } => {
+            Transport::Stdio { shown_args, env_names, .. } => {
                 check_count("args", shown_args.len())?;
                 check_count("env", env_names.len())
             }
@@ -164,14 +146,9 @@ impl HttpTarget {
         check_count("headers", self.header_names.len())?;
         check_url("url", &self.url)?;
         if self.url.contains('?') {
-            return Err(Refusal::invalid(
-                "url",
-                "has a query, which belongs to the sealed values",
-            ));
+            return Err(Refusal::invalid("url", "has a query, which belongs to the sealed values"));
         }
-        self.proxy
-            .as_ref()
-            .map_or(Ok(()), |proxy| check_url("proxy", proxy))
+        self.proxy.as_ref().map_or(Ok(()), |proxy| check_url("proxy", proxy))
     }
 }
 
@@ -185,23 +162,13 @@ fn check_count(field: &str, count: usize) -> Result<(), Refusal> {
 /// Checks what is shown of a URL. User info would be a secret in an event: it is refused here
 /// even though the caller takes it off before.
 fn check_url(field: &str, url: &str) -> Result<(), Refusal> {
-    let rest = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
-    let authority = rest
-        .and_then(|rest| rest.split(['/', '?', '#']).next())
-        .unwrap_or_default();
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
     if authority.is_empty() || url.len() > 2_048 {
-        return Err(Refusal::invalid(
-            field,
-            "must be an http:// or https:// URL with a host",
-        ));
+        return Err(Refusal::invalid(field, "must be an http:// or https:// URL with a host"));
     }
     if authority.contains('@') {
-        return Err(Refusal::invalid(
-            field,
-            "has user info, which belongs to the sealed values",
-        ));
+        return Err(Refusal::invalid(field, "has user info, which belongs to the sealed values"));
     }
     Ok(())
 }
@@ -223,10 +190,7 @@ pub struct ActiveServer {
 
 /// The state of a server.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every state is the large one"
-)]
+#[expect(clippy::large_enum_variant, reason = "nearly every state is the large one")]
 pub enum Server {
     /// Nothing happened yet.
     #[default]
@@ -277,34 +241,16 @@ pub enum ServerCommand {
 /// A [`Refusal`] that says which rule stands against it.
 pub fn decide(state: &Server, command: ServerCommand) -> Result<Vec<ServerEvent>, Refusal> {
     match (state, command) {
-        (
-            Server::Absent,
-            ServerCommand::Register {
-                project,
-                name,
-                config,
-                disabled,
-            },
-        ) => {
+        (Server::Absent, ServerCommand::Register { project, name, config, disabled }) => {
             config.check(disabled)?;
-            Ok(vec![ServerEvent::Registered {
-                project,
-                name,
-                config,
-                disabled,
-            }])
+            Ok(vec![ServerEvent::Registered { project, name, config, disabled }])
         }
         (_, ServerCommand::Register { .. }) => {
             Err(Refusal::new(ErrorCode::AlreadyExists, "the server exists"))
         }
-        (
-            Server::Active(server),
-            ServerCommand::Change {
-                name,
-                config,
-                disabled,
-            },
-        ) => change(server, name, config, disabled),
+        (Server::Active(server), ServerCommand::Change { name, config, disabled }) => {
+            change(server, name, config, disabled)
+        }
         (Server::Active(server), ServerCommand::SetTool { tool, enabled }) => {
             set_tool(server, tool, enabled)
         }
@@ -320,10 +266,7 @@ fn change(
     disabled: Option<bool>,
 ) -> Result<Vec<ServerEvent>, Refusal> {
     let disabled_after = disabled.unwrap_or(server.disabled);
-    config
-        .as_ref()
-        .unwrap_or(&server.config)
-        .check(disabled_after)?;
+    config.as_ref().unwrap_or(&server.config).check(disabled_after)?;
     let mut events = Vec::new();
     if let Some(name) = name.filter(|name| *name != server.name) {
         events.push(ServerEvent::Renamed { name });
@@ -362,15 +305,7 @@ fn set_tool(
 #[must_use]
 pub fn evolve(state: Server, event: &ServerEvent) -> Server {
     let mut server = match (state, event) {
-        (
-            _,
-            ServerEvent::Registered {
-                project,
-                name,
-                config,
-                disabled,
-            },
-        ) => {
+        (_, ServerEvent::Registered { project, name, config, disabled }) => {
             return Server::Active(ActiveServer {
                 project: project.clone(),
                 name: name.clone(),

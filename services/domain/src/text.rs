@@ -23,10 +23,7 @@ pub fn name(field: &str, text: &str) -> Result<String, Refusal> {
 /// Names the field and the rule that is broken.
 pub fn description(field: &str, text: &str) -> Result<String, Refusal> {
     if text.chars().count() > 1_000 {
-        return Err(Refusal::invalid(
-            field,
-            "must have at most 1,000 characters",
-        ));
+        return Err(Refusal::invalid(field, "must have at most 1,000 characters"));
     }
     Ok(text.trim().to_owned())
 }
@@ -43,11 +40,7 @@ pub fn email(field: &str, text: &str) -> Result<String, Refusal> {
         && text.split_once('@').is_some_and(|(local, host)| {
             !local.is_empty() && !host.is_empty() && !host.contains('@')
         });
-    if fits {
-        Ok(text)
-    } else {
-        Err(Refusal::invalid(field, "must be an e-mail address"))
-    }
+    if fits { Ok(text) } else { Err(Refusal::invalid(field, "must be an e-mail address")) }
 }
 
 #[cfg(test)]

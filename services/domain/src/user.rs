@@ -46,18 +46,13 @@ pub enum UserCommand {
 /// A [`Refusal`] that says which rule stands against it.
 pub fn decide(state: &User, command: UserCommand) -> Result<Vec<UserEvent>, Refusal> {
     match (state, command) {
-        (
-            User::Absent,
-            UserCommand::Register {
-                email,
-                display_name,
+        (User::Absent, UserCommand::Register { email, display_name, credential }) => {
+            Ok(vec![UserEvent::Registered {
+                email: text::email("email", &email)?,
+                display_name: text::name("display_name", &display_name)?,
                 credential,
-            },
-        ) => Ok(vec![UserEvent::Registered {
-            email: text::email("email", &email)?,
-            display_name: text::name("display_name", &display_name)?,
-            credential,
-        }]),
+            }])
+        }
         (User::Active { .. }, UserCommand::Register { .. }) => {
             Err(Refusal::new(ErrorCode::AlreadyExists, "the user exists"))
         }
@@ -72,30 +67,14 @@ pub fn decide(state: &User, command: UserCommand) -> Result<Vec<UserEvent>, Refu
 #[must_use]
 pub fn evolve(state: User, event: &UserEvent) -> User {
     match (state, event) {
-        (
-            _,
-            UserEvent::Registered {
-                email,
-                display_name,
-                credential,
-            },
-        ) => User::Active {
+        (_, UserEvent::Registered { email, display_name, credential }) => User::Active {
             email: email.clone(),
             display_name: display_name.clone(),
             credential: credential.clone(),
         },
-        (
-            User::Active {
-                email,
-                display_name,
-                ..
-            },
-            UserEvent::PasswordChanged { credential },
-        ) => User::Active {
-            email,
-            display_name,
-            credential: credential.clone(),
-        },
+        (User::Active { email, display_name, .. }, UserEvent::PasswordChanged { credential }) => {
+            User::Active { email, display_name, credential: credential.clone() }
+        }
         (state @ User::Absent, UserEvent::PasswordChanged { .. }) => state,
     }
 }

@@ -18,11 +18,7 @@ const DURATION: Duration = Duration::from_secs(3);
 /// A call's last event as the journal appends it: a stream of its own and a body.
 fn call(n: u128) -> Append {
     let id = Uuid::now_v7();
-    let stream = StreamId::new(
-        TenantId::from_uuid(Uuid::from_u128(n % 8)),
-        StreamKind::Call,
-        id,
-    );
+    let stream = StreamId::new(TenantId::from_uuid(Uuid::from_u128(n % 8)), StreamKind::Call, id);
     let body = Body {
         bytes: vec![b'b'; 200].into(),
         retention: Retention::Until(Timestamp::from_micros(i64::MAX)),
@@ -73,19 +69,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     SqliteEventStore::prepare(&path).await?;
     let config = SqliteConfig::new(path, Arc::new(|| Timestamp::from_micros(0)));
     let store = SqliteEventStore::open(config).await?;
-    println!(
-        "{:>8} {:>8} {:>12} {:>14}",
-        "callers", "group", "events/s", "ms per append"
-    );
-    for (callers, group) in [
-        (1, 1),
-        (8, 1),
-        (32, 1),
-        (256, 1),
-        (1, 50),
-        (1, 500),
-        (4, 500),
-    ] {
+    println!("{:>8} {:>8} {:>12} {:>14}", "callers", "group", "events/s", "ms per append");
+    for (callers, group) in [(1, 1), (8, 1), (32, 1), (256, 1), (1, 50), (1, 500), (4, 500)] {
         let (events, elapsed) = measure(&store, callers, group).await;
         let per_second = events as f64 / elapsed.as_secs_f64();
         let appends = (events / group).max(1);

@@ -81,14 +81,8 @@ impl Facts {
         }
         let actual = self.versions.get(&append.stream).copied().unwrap_or(0);
         if !append.expected.admits(actual) {
-            let Append {
-                stream, expected, ..
-            } = append;
-            return Err(AppendError::Conflict {
-                stream,
-                expected,
-                actual,
-            });
+            let Append { stream, expected, .. } = append;
+            return Err(AppendError::Conflict { stream, expected, actual });
         }
         self.check_reservations(&append.reservations)?;
         Ok(Admission::New(Box::new(self.record(append, actual, now))))
@@ -99,10 +93,7 @@ impl Facts {
         append: &Append,
         now: Timestamp,
     ) -> Result<Option<Appended>, AppendError> {
-        let Some(Idempotency {
-            key, request_hash, ..
-        }) = &append.idempotency
-        else {
+        let Some(Idempotency { key, request_hash, .. }) = &append.idempotency else {
             return Ok(None);
         };
         let former = self.commands.get(&(append.stream.tenant, key.clone()));
@@ -148,10 +139,7 @@ impl Facts {
             | ReservationChange::Release { set, value, holder }) = change;
             let current = match overlay.get(&(set, value.as_str())) {
                 Some(changed) => *changed,
-                None => self
-                    .holders
-                    .get(&(set.clone(), value.clone()))
-                    .map(String::as_str),
+                None => self.holders.get(&(set.clone(), value.clone())).map(String::as_str),
             };
             if current.is_some_and(|current| current != holder) {
                 let (set, value) = (set.clone(), value.clone());
@@ -164,21 +152,14 @@ impl Facts {
     }
 
     fn record(&mut self, append: Append, version: u64, now: Timestamp) -> Admitted {
-        let Append {
-            stream,
-            events,
-            idempotency,
-            reservations,
-            ..
-        } = append;
+        let Append { stream, events, idempotency, reservations, .. } = append;
         let mut recorded = Vec::with_capacity(events.len());
         let mut bodies = Vec::new();
         let first_version = version + 1;
         for (version, mut event) in (first_version..).zip(events) {
             let body = event.body.take();
             let event = Arc::new(self.heads.place(&stream, version, event, now));
-            self.events
-                .insert((stream.tenant, event.event_id), Arc::clone(&event));
+            self.events.insert((stream.tenant, event.event_id), Arc::clone(&event));
             bodies.extend(body.map(|body| (Arc::clone(&event), body)));
             recorded.push(event);
         }
@@ -197,23 +178,15 @@ impl Facts {
         let command = idempotency.map(|idempotency| (idempotency, appended.clone()));
         if let Some((idempotency, appended)) = &command {
             let key = (appended.stream.tenant, idempotency.key.clone());
-            self.commands
-                .insert(key, FormerCommand::new(idempotency, appended));
+            self.commands.insert(key, FormerCommand::new(idempotency, appended));
         }
-        Admitted {
-            appended,
-            events: recorded,
-            bodies,
-            command,
-            reservations,
-        }
+        Admitted { appended, events: recorded, bodies, command, reservations }
     }
 
     fn reserve(&mut self, change: &ReservationChange) {
         match change {
             ReservationChange::Take { set, value, holder } => {
-                self.holders
-                    .insert((set.clone(), value.clone()), holder.clone());
+                self.holders.insert((set.clone(), value.clone()), holder.clone());
             }
             ReservationChange::Release { set, value, .. } => {
                 self.holders.remove(&(set.clone(), value.clone()));
@@ -227,10 +200,7 @@ impl FormerCommand {
         Self {
             request_hash: idempotency.request_hash,
             expires_at: idempotency.expires_at,
-            appended: Appended {
-                replayed: true,
-                ..appended.clone()
-            },
+            appended: Appended { replayed: true, ..appended.clone() },
         }
     }
 
@@ -245,9 +215,7 @@ impl FormerCommand {
             return Ok(None);
         }
         if self.request_hash != *request_hash {
-            return Err(AppendError::IdempotencyMismatch {
-                key: key.to_owned(),
-            });
+            return Err(AppendError::IdempotencyMismatch { key: key.to_owned() });
         }
         Ok(Some(self.appended.clone()))
     }

@@ -28,22 +28,13 @@ pub struct Append {
 impl Append {
     /// An append without an idempotency key and reservations.
     pub fn new(stream: StreamId, expected: Expected, events: Vec<NewEvent>) -> Self {
-        Self {
-            stream,
-            expected,
-            events,
-            idempotency: None,
-            reservations: Vec::new(),
-        }
+        Self { stream, expected, events, idempotency: None, reservations: Vec::new() }
     }
 
     /// Bytes of payloads and bodies: what the append costs to hold and to write.
     pub fn weight(&self) -> usize {
         let of_body = |event: &NewEvent| event.body.as_ref().map_or(0, |body| body.bytes.len());
-        self.events
-            .iter()
-            .map(|event| event.payload.len() + of_body(event))
-            .sum()
+        self.events.iter().map(|event| event.payload.len() + of_body(event)).sum()
     }
 }
 
@@ -143,18 +134,12 @@ pub struct ReservationSet {
 impl ReservationSet {
     /// A set over all tenants, e.g. of project ids.
     pub fn global(name: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            tenant: None,
-            name: name.into(),
-        }
+        Self { tenant: None, name: name.into() }
     }
 
     /// A set of one tenant. Only appends to streams of that tenant may change it.
     pub fn of_tenant(tenant: TenantId, name: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            tenant: Some(tenant),
-            name: name.into(),
-        }
+        Self { tenant: Some(tenant), name: name.into() }
     }
 
     /// The tenant, or `None` for a set over all tenants.

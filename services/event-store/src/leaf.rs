@@ -97,14 +97,8 @@ mod tests {
     /// The expected digest was computed from the description alone, by another program.
     #[test]
     fn the_envelope_has_the_described_form() {
-        let hex: String = leaf_hash(&event())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(
-            hex,
-            "c22eb6bedbe80bd6321bee5100972aaf5efa7df72b1b4036672ed5343f866dfc"
-        );
+        let hex: String = leaf_hash(&event()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "c22eb6bedbe80bd6321bee5100972aaf5efa7df72b1b4036672ed5343f866dfc");
     }
 
     #[test]
@@ -136,11 +130,7 @@ mod tests {
 
     #[test]
     fn positions_do_not_count() {
-        let moved = Recorded {
-            position: Position::new(9),
-            tenant_position: 6,
-            ..event()
-        };
+        let moved = Recorded { position: Position::new(9), tenant_position: 6, ..event() };
         assert_eq!(leaf_hash(&moved), leaf_hash(&event()));
     }
 }

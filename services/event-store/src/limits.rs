@@ -26,20 +26,10 @@ pub const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Refuses an append that no adapter would store.
 pub(crate) fn check(append: &Append) -> Result<(), AppendError> {
     if append.events.is_empty() {
-        return Err(AppendError::Invalid {
-            what: "an append holds at least one event",
-        });
+        return Err(AppendError::Invalid { what: "an append holds at least one event" });
     }
-    at_most(
-        "events per append",
-        append.events.len(),
-        MAX_EVENTS_PER_APPEND,
-    )?;
-    at_most(
-        "reservations per append",
-        append.reservations.len(),
-        MAX_RESERVATIONS_PER_APPEND,
-    )?;
+    at_most("events per append", append.events.len(), MAX_EVENTS_PER_APPEND)?;
+    at_most("reservations per append", append.reservations.len(), MAX_RESERVATIONS_PER_APPEND)?;
     id("stream id", &append.stream.id)?;
     if let Some(idempotency) = &append.idempotency {
         id("idempotency key", &idempotency.key)?;
@@ -53,9 +43,7 @@ pub(crate) fn check(append: &Append) -> Result<(), AppendError> {
     at_most("bytes per append", append.weight(), MAX_APPEND_BYTES)?;
     let distinct: HashSet<_> = append.events.iter().map(|event| event.id).collect();
     if distinct.len() != append.events.len() {
-        return Err(AppendError::Invalid {
-            what: "event ids of one append differ",
-        });
+        return Err(AppendError::Invalid { what: "event ids of one append differ" });
     }
     Ok(())
 }
@@ -78,34 +66,19 @@ fn check_reservation(append: &Append, change: &ReservationChange) -> Result<(), 
     id("reservation set", set.name())?;
     id("reserved value", value)?;
     id("reservation holder", holder)?;
-    if set
-        .tenant()
-        .is_some_and(|tenant| tenant != append.stream.tenant)
-    {
-        return Err(AppendError::Invalid {
-            what: "a reservation belongs to the stream's tenant",
-        });
+    if set.tenant().is_some_and(|tenant| tenant != append.stream.tenant) {
+        return Err(AppendError::Invalid { what: "a reservation belongs to the stream's tenant" });
     }
     Ok(())
 }
 
 fn id(what: &'static str, text: &str) -> Result<(), AppendError> {
     if text.is_empty() {
-        return Err(AppendError::Invalid {
-            what: "ids, names and keys are not empty",
-        });
+        return Err(AppendError::Invalid { what: "ids, names and keys are not empty" });
     }
     at_most(what, text.len(), MAX_ID_BYTES)
 }
 
 fn at_most(what: &'static str, actual: usize, limit: usize) -> Result<(), AppendError> {
-    if actual > limit {
-        Err(AppendError::TooLarge {
-            what,
-            actual,
-            limit,
-        })
-    } else {
-        Ok(())
-    }
+    if actual > limit { Err(AppendError::TooLarge { what, actual, limit }) } else { Ok(()) }
 }

@@ -35,11 +35,7 @@ impl MemoryEventStore {
     /// An empty log.
     pub fn new(clock: Clock) -> Self {
         let (live, _) = broadcast::channel(LIVE_COMMITS);
-        Self {
-            clock,
-            log: Arc::default(),
-            live,
-        }
+        Self { clock, log: Arc::default(), live }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -61,20 +57,15 @@ impl Log {
         };
         self.events.extend(admitted.events.iter().map(Arc::clone));
         for (event, body) in admitted.bodies {
-            self.bodies
-                .insert((event.stream.tenant, event.event_id), body);
+            self.bodies.insert((event.stream.tenant, event.event_id), body);
         }
         Ok((admitted.appended, admitted.events))
     }
 
     fn page(&self, after: Position, filter: &ReadFilter, limit: usize) -> Page {
         let head = Position::new(self.events.len() as u64);
-        let start = usize::try_from(after.as_u64())
-            .unwrap_or(usize::MAX)
-            .min(self.events.len());
-        let matching = self.events[start..]
-            .iter()
-            .filter(|event| filter.admits(event));
+        let start = usize::try_from(after.as_u64()).unwrap_or(usize::MAX).min(self.events.len());
+        let matching = self.events[start..].iter().filter(|event| filter.admits(event));
         let (events, full) = cut(matching, limit);
         let next = match events.last() {
             Some(last) if full => last.position,
@@ -158,11 +149,7 @@ impl EventStore for MemoryEventStore {
     ) -> Result<Vec<Arc<Recorded>>, StoreError> {
         let log = self.log();
         let of_stream = log.events.iter().filter(|event| event.stream == *stream);
-        Ok(cut(
-            of_stream.filter(|event| event.version > after_version),
-            limit,
-        )
-        .0)
+        Ok(cut(of_stream.filter(|event| event.version > after_version), limit).0)
     }
 
     async fn read(
@@ -179,12 +166,7 @@ impl EventStore for MemoryEventStore {
         tenant: TenantId,
         event_id: EventId,
     ) -> Result<Option<Arc<Recorded>>, StoreError> {
-        Ok(self
-            .log()
-            .facts
-            .events
-            .get(&(tenant, event_id))
-            .map(Arc::clone))
+        Ok(self.log().facts.events.get(&(tenant, event_id)).map(Arc::clone))
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
@@ -193,9 +175,7 @@ impl EventStore for MemoryEventStore {
 
     async fn position_at(&self, time: Timestamp) -> Result<Position, StoreError> {
         let log = self.log();
-        let until = log
-            .events
-            .partition_point(|event| event.recorded_at <= time);
+        let until = log.events.partition_point(|event| event.recorded_at <= time);
         Ok(Position::new(until as u64))
     }
 
@@ -215,9 +195,7 @@ impl EventStore for MemoryEventStore {
         let now = (self.clock)();
         let log = self.log();
         let body = log.bodies.get(&(tenant, event_id));
-        Ok(body
-            .filter(|body| !is_over(body, now))
-            .map(|body| body.bytes.clone()))
+        Ok(body.filter(|body| !is_over(body, now)).map(|body| body.bytes.clone()))
     }
 
     async fn delete_bodies(
@@ -231,10 +209,7 @@ impl EventStore for MemoryEventStore {
             tenant.is_none_or(|tenant| tenant == *of) && is_over(body, expired_at)
         });
         let over: Vec<_> = over.map(|(key, _)| *key).take(limit).collect();
-        Ok(over
-            .iter()
-            .filter(|key| log.bodies.remove(key).is_some())
-            .count() as u64)
+        Ok(over.iter().filter(|key| log.bodies.remove(key).is_some()).count() as u64)
     }
 
     async fn destroy_bodies(
@@ -243,22 +218,15 @@ impl EventStore for MemoryEventStore {
         event_ids: &[EventId],
     ) -> Result<u64, StoreError> {
         let mut log = self.log();
-        let removed = event_ids
-            .iter()
-            .filter(|id| log.bodies.remove(&(tenant, **id)).is_some());
+        let removed = event_ids.iter().filter(|id| log.bodies.remove(&(tenant, **id)).is_some());
         Ok(removed.count() as u64)
     }
 
     async fn forget_keys(&self, expired_at: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let commands = &mut self.log().facts.commands;
-        let over = commands
-            .iter()
-            .filter(|(_, former)| former.expires_at <= expired_at);
+        let over = commands.iter().filter(|(_, former)| former.expires_at <= expired_at);
         let over: Vec<_> = over.map(|(key, _)| key.clone()).take(limit).collect();
-        Ok(over
-            .iter()
-            .filter(|key| commands.remove(key).is_some())
-            .count() as u64)
+        Ok(over.iter().filter(|key| commands.remove(key).is_some()).count() as u64)
     }
 }
 

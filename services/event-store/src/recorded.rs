@@ -93,19 +93,12 @@ impl ReadFilter {
 
     /// Every event of `tenant`.
     pub fn of_tenant(tenant: TenantId) -> Self {
-        Self {
-            tenant: Some(tenant),
-            kinds: None,
-        }
+        Self { tenant: Some(tenant), kinds: None }
     }
 
     /// The events from which edges and workers build their projections.
     pub fn configuration() -> Self {
-        Self::all().kinds(
-            StreamKind::ALL
-                .into_iter()
-                .filter(|kind| kind.is_configuration()),
-        )
+        Self::all().kinds(StreamKind::ALL.into_iter().filter(|kind| kind.is_configuration()))
     }
 
     /// The same, of `kinds` only.
@@ -117,12 +110,8 @@ impl ReadFilter {
 
     /// Whether the filter lets `event` through.
     pub fn admits(&self, event: &Recorded) -> bool {
-        self.tenant
-            .is_none_or(|tenant| tenant == event.stream.tenant)
-            && self
-                .kinds
-                .as_ref()
-                .is_none_or(|kinds| kinds.contains(&event.stream.kind))
+        self.tenant.is_none_or(|tenant| tenant == event.stream.tenant)
+            && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.stream.kind))
     }
 }
 

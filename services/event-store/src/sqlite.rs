@@ -115,28 +115,18 @@ impl SqliteEventStore {
     ) -> Result<T, Unanswered> {
         let writer = self.writer.as_ref().ok_or(Unanswered::ReadOnly)?;
         let (answer, answered) = oneshot::channel();
-        writer
-            .send(request(answer))
-            .await
-            .map_err(|_| Unanswered::Closed)?;
+        writer.send(request(answer)).await.map_err(|_| Unanswered::Closed)?;
         answered.await.map_err(|_| Unanswered::Lost)
     }
 
     async fn upkeep(&self, upkeep: Upkeep) -> Result<u64, StoreError> {
-        let answer = self
-            .request(|answer| Request::Upkeep { upkeep, answer })
-            .await;
+        let answer = self.request(|answer| Request::Upkeep { upkeep, answer }).await;
         answer.unwrap_or_else(|unanswered| Err(unanswered.into()))
     }
 
     async fn append_group(&self, group: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
         let size = group.len();
-        let answers = self
-            .request(|answer| Request::Append {
-                batches: group,
-                answer,
-            })
-            .await;
+        let answers = self.request(|answer| Request::Append { batches: group, answer }).await;
         answers.unwrap_or_else(|unanswered| vec![Err(unanswered.into()); size])
     }
 }
@@ -157,20 +147,16 @@ impl From<Unanswered> for AppendError {
             Unanswered::Closed => "it is closed",
             Unanswered::Lost => return Self::OutcomeUnknown { cause: None },
         };
-        Self::Unavailable {
-            reason,
-            cause: None,
-        }
+        Self::Unavailable { reason, cause: None }
     }
 }
 
 impl From<Unanswered> for StoreError {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
-            Unanswered::ReadOnly => Self::Unavailable {
-                reason: "it is open for reading only",
-                cause: None,
-            },
+            Unanswered::ReadOnly => {
+                Self::Unavailable { reason: "it is open for reading only", cause: None }
+            }
             Unanswered::Closed | Unanswered::Lost => Self::Closed,
         }
     }
@@ -205,9 +191,7 @@ impl EventStore for SqliteEventStore {
     }
 
     async fn append_all(&self, batches: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
-        let groups = groups(batches)
-            .into_iter()
-            .map(|group| self.append_group(group));
+        let groups = groups(batches).into_iter().map(|group| self.append_group(group));
         // One after the other: the answers of a group are there before the next is queued, so
         // one caller never fills the queue.
         let mut answers = Vec::new();
@@ -224,13 +208,10 @@ impl EventStore for SqliteEventStore {
         request_hash: &[u8; 32],
     ) -> Result<Option<Appended>, AppendError> {
         let former =
-            self.reader
-                .command(tenant, key)
-                .await
-                .map_err(|error| AppendError::Unavailable {
-                    reason: "the former result cannot be read",
-                    cause: Some(Arc::new(error)),
-                })?;
+            self.reader.command(tenant, key).await.map_err(|error| AppendError::Unavailable {
+                reason: "the former result cannot be read",
+                cause: Some(Arc::new(error)),
+            })?;
         let now = (self.clock)();
         former.map_or(Ok(None), |former| former.answer(key, request_hash, now))
     }
@@ -296,12 +277,7 @@ impl EventStore for SqliteEventStore {
         expired_at: Timestamp,
         limit: usize,
     ) -> Result<u64, StoreError> {
-        self.upkeep(Upkeep::DeleteBodies {
-            tenant,
-            expired_at,
-            limit,
-        })
-        .await
+        self.upkeep(Upkeep::DeleteBodies { tenant, expired_at, limit }).await
     }
 
     async fn destroy_bodies(
@@ -309,11 +285,7 @@ impl EventStore for SqliteEventStore {
         tenant: TenantId,
         event_ids: &[EventId],
     ) -> Result<u64, StoreError> {
-        self.upkeep(Upkeep::DestroyBodies {
-            tenant,
-            event_ids: event_ids.to_vec(),
-        })
-        .await
+        self.upkeep(Upkeep::DestroyBodies { tenant, event_ids: event_ids.to_vec() }).await
     }
 
     async fn forget_keys(&self, expired_at: Timestamp, limit: usize) -> Result<u64, StoreError> {

@@ -49,14 +49,7 @@ impl Subscription {
         after: Position,
         filter: ReadFilter,
     ) -> Self {
-        Self {
-            source,
-            live,
-            filter,
-            seen: after,
-            caught_up: false,
-            pending: VecDeque::new(),
-        }
+        Self { source, live, filter, seen: after, caught_up: false, pending: VecDeque::new() }
     }
 
     /// The next event that the filter lets through; waits for it.
@@ -130,10 +123,7 @@ impl Subscription {
     }
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
-        let page = self
-            .source
-            .page(self.seen, &self.filter, MAX_PAGE_EVENTS)
-            .await?;
+        let page = self.source.page(self.seen, &self.filter, MAX_PAGE_EVENTS).await?;
         self.caught_up = page.events.is_empty();
         self.seen = self.seen.max(page.next);
         self.pending.extend(page.events);
@@ -150,11 +140,7 @@ impl Subscription {
             return;
         }
         let fresh = commit.iter().filter(|event| event.position > self.seen);
-        self.pending.extend(
-            fresh
-                .filter(|event| self.filter.admits(event))
-                .map(Arc::clone),
-        );
+        self.pending.extend(fresh.filter(|event| self.filter.admits(event)).map(Arc::clone));
         self.seen = self.seen.max(last.position);
     }
 }

@@ -36,11 +36,7 @@ fn append(n: u128) -> Append {
         body: None,
     };
     let tenant = TenantId::from_uuid(Uuid::from_u128(1));
-    Append::new(
-        StreamId::new(tenant, StreamKind::Server, "a"),
-        Expected::Any,
-        vec![event],
-    )
+    Append::new(StreamId::new(tenant, StreamKind::Server, "a"), Expected::Any, vec![event])
 }
 
 fn config(path: &Path) -> SqliteConfig {
@@ -56,11 +52,7 @@ async fn prepared() -> Result<(TempDir, PathBuf), OpenError> {
 
 /// Another program with the file open.
 async fn other_hand(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .connect()
-        .await
+    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await
 }
 
 async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
@@ -69,9 +61,7 @@ async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(),
 
 /// The number of events, after a look at each position.
 async fn dense(store: &SqliteEventStore) -> Result<u64, StoreError> {
-    let page = store
-        .read(Position::START, &ReadFilter::all(), 1_000)
-        .await?;
+    let page = store.read(Position::START, &ReadFilter::all(), 1_000).await?;
     for (position, event) in (1..).zip(&page.events) {
         assert_eq!(event.position, Position::new(position));
         assert_eq!(event.version, position);
@@ -115,28 +105,15 @@ fn crash(before: bool) -> Result<(u64, Appended), Box<dyn Error>> {
     let (_directory, path) = first_life.block_on(prepared())?;
     let armed = Arc::new(AtomicBool::new(false));
     let (reached, mut stopped) = mpsc::channel(1);
-    let hook = StopAt {
-        before,
-        armed: Arc::clone(&armed),
-        reached,
-    };
-    let hooked = SqliteConfig {
-        hook: Some(Arc::new(hook)),
-        ..config(&path)
-    };
+    let hook = StopAt { before, armed: Arc::clone(&armed), reached };
+    let hooked = SqliteConfig { hook: Some(Arc::new(hook)), ..config(&path) };
     first_life.block_on(async {
         let store = SqliteEventStore::open(hooked).await?;
         store.append(append(1)).await?;
         armed.store(true, Ordering::SeqCst);
         let unanswered = tokio::spawn(async move { store.append(append(2)).await });
-        stopped
-            .recv()
-            .await
-            .expect("the commit of the second event");
-        assert!(
-            !unanswered.is_finished(),
-            "answered before the end of the commit"
-        );
+        stopped.recv().await.expect("the commit of the second event");
+        assert!(!unanswered.is_finished(), "answered before the end of the commit");
         Ok::<_, Box<dyn Error>>(())
     })?;
     first_life.shutdown_timeout(Duration::from_secs(5));
@@ -173,20 +150,11 @@ async fn an_event_is_never_changed_deleted_or_replaced() -> Outcome {
     let before = store.read(Position::START, &ReadFilter::all(), 9).await?;
     let mut other = other_hand(&path).await?;
     for (sql, reason) in [
-        (
-            "UPDATE event SET payload = x'00' WHERE position = 1",
-            "never changes",
-        ),
-        (
-            "UPDATE event SET position = 9 WHERE position = 2",
-            "never changes",
-        ),
+        ("UPDATE event SET payload = x'00' WHERE position = 1", "never changes"),
+        ("UPDATE event SET position = 9 WHERE position = 2", "never changes"),
         ("DELETE FROM event WHERE position = 2", "never deleted"),
         ("DELETE FROM event", "never deleted"),
-        (
-            "INSERT OR REPLACE INTO event SELECT * FROM event WHERE position = 2",
-            "only added",
-        ),
+        ("INSERT OR REPLACE INTO event SELECT * FROM event WHERE position = 2", "only added"),
         (
             "CREATE TEMP TABLE later AS SELECT * FROM event WHERE position = 2;
              UPDATE later SET position = 4;
@@ -197,10 +165,7 @@ async fn an_event_is_never_changed_deleted_or_replaced() -> Outcome {
         let refused = run(&mut other, sql).await.expect_err(sql).to_string();
         assert!(refused.contains(reason), "{sql}: {refused}");
     }
-    assert_eq!(
-        store.read(Position::START, &ReadFilter::all(), 9).await?,
-        before
-    );
+    assert_eq!(store.read(Position::START, &ReadFilter::all(), 9).await?, before);
     Ok(())
 }
 
@@ -217,11 +182,7 @@ async fn a_write_that_the_database_refuses_is_unavailable_and_leaves_no_gap() ->
     )
     .await?;
     let answers = store.append_all(vec![append(2), append(3)]).await;
-    assert!(
-        answers
-            .iter()
-            .all(|one| matches!(one, Err(AppendError::Unavailable { .. })))
-    );
+    assert!(answers.iter().all(|one| matches!(one, Err(AppendError::Unavailable { .. }))));
     assert_eq!(dense(&store).await?, 1);
     store.append(append(2)).await?;
     run(&mut other, "DROP TRIGGER refuse").await?;
@@ -246,16 +207,10 @@ async fn a_commit_that_fails_is_an_unknown_outcome_that_a_retry_clears() -> Outc
     )
     .await?;
     let answer = store.append(append(2)).await;
-    assert!(
-        matches!(answer, Err(AppendError::OutcomeUnknown { .. })),
-        "{answer:?}"
-    );
+    assert!(matches!(answer, Err(AppendError::OutcomeUnknown { .. })), "{answer:?}");
     run(&mut other, "DROP TRIGGER refuse").await?;
     let retried = store.append(append(2)).await?;
-    assert_eq!(
-        (retried.replayed, retried.last_position),
-        (false, Some(Position::new(2)))
-    );
+    assert_eq!((retried.replayed, retried.last_position), (false, Some(Position::new(2))));
     for position in 1..=2 {
         let event = tokio::time::timeout(Duration::from_secs(30), follower.next()).await??;
         assert_eq!(event.position, Position::new(position));
@@ -268,14 +223,8 @@ async fn one_process_writes_and_others_may_read() -> Outcome {
     let (_directory, path) = prepared().await?;
     let store = SqliteEventStore::open(config(&path)).await?;
     store.append(append(1)).await?;
-    assert!(matches!(
-        SqliteEventStore::open(config(&path)).await,
-        Err(OpenError::InUse { .. })
-    ));
-    assert!(matches!(
-        SqliteEventStore::prepare(&path).await,
-        Err(OpenError::InUse { .. })
-    ));
+    assert!(matches!(SqliteEventStore::open(config(&path)).await, Err(OpenError::InUse { .. })));
+    assert!(matches!(SqliteEventStore::prepare(&path).await, Err(OpenError::InUse { .. })));
 
     let reading = SqliteEventStore::open_read_only(config(&path)).await?;
     assert_eq!(dense(&reading).await?, 1);
@@ -302,15 +251,9 @@ async fn a_closed_store_refuses_and_ends_its_followers() -> Outcome {
     let ended = tokio::time::timeout(Duration::from_secs(30), waiting).await??;
     assert!(matches!(ended, Err(StoreError::Closed)), "{ended:?}");
     let refused = store.append(append(2)).await;
-    assert!(
-        matches!(refused, Err(AppendError::Unavailable { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(AppendError::Unavailable { .. })), "{refused:?}");
     assert!(matches!(store.head().await, Err(StoreError::Closed)));
-    assert!(
-        !path.with_extension("db-wal").exists(),
-        "the log was not moved into the file"
-    );
+    assert!(!path.with_extension("db-wal").exists(), "the log was not moved into the file");
     Ok(())
 }
 
@@ -327,15 +270,7 @@ async fn the_files_are_for_their_owner_only() -> Outcome {
         names.push(entry.file_name().into_string().expect("a name of ours"));
     }
     names.sort();
-    assert_eq!(
-        names,
-        [
-            "events.db",
-            "events.db-shm",
-            "events.db-wal",
-            "events.db.lock"
-        ]
-    );
+    assert_eq!(names, ["events.db", "events.db-shm", "events.db-wal", "events.db.lock"]);
     Ok(())
 }
 
@@ -343,10 +278,7 @@ async fn the_files_are_for_their_owner_only() -> Outcome {
 async fn a_file_that_does_not_fit_is_refused_with_what_to_do() -> Outcome {
     let directory = TempDir::new()?;
     let missing = directory.path().join("missing.db");
-    let refused = SqliteEventStore::open(config(&missing))
-        .await
-        .err()
-        .expect("no file");
+    let refused = SqliteEventStore::open(config(&missing)).await.err().expect("no file");
     assert!(matches!(refused, OpenError::NotPrepared { .. }));
     assert!(refused.to_string().contains("migrations"), "{refused}");
     assert!(!missing.exists());
@@ -354,42 +286,24 @@ async fn a_file_that_does_not_fit_is_refused_with_what_to_do() -> Outcome {
     let foreign = directory.path().join("foreign.db");
     run(&mut other_hand(&foreign).await?, "CREATE TABLE other (x)").await?;
     let text = directory.path().join("text.db");
-    std::fs::write(
-        &text,
-        "not a database, but long enough to be one: ".repeat(40),
-    )?;
+    std::fs::write(&text, "not a database, but long enough to be one: ".repeat(40))?;
     for path in [foreign, text] {
         let refused = SqliteEventStore::open(config(&path)).await.err();
-        assert!(
-            matches!(refused, Some(OpenError::Foreign { .. })),
-            "{path:?}: {refused:?}"
-        );
+        assert!(matches!(refused, Some(OpenError::Foreign { .. })), "{path:?}: {refused:?}");
         let refused = SqliteEventStore::prepare(&path).await.err();
-        assert!(
-            matches!(refused, Some(OpenError::Foreign { .. })),
-            "{path:?}: {refused:?}"
-        );
+        assert!(matches!(refused, Some(OpenError::Foreign { .. })), "{path:?}: {refused:?}");
     }
 
     let (_directory, path) = prepared().await?;
     let mut other = other_hand(&path).await?;
     run(&mut other, "PRAGMA user_version = 99").await?;
     let refused = SqliteEventStore::open(config(&path)).await.err();
-    assert!(
-        matches!(refused, Some(OpenError::Newer { found: 99, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Some(OpenError::Newer { found: 99, .. })), "{refused:?}");
     let refused = SqliteEventStore::prepare(&path).await.err();
-    assert!(
-        matches!(refused, Some(OpenError::Newer { found: 99, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Some(OpenError::Newer { found: 99, .. })), "{refused:?}");
     run(&mut other, "PRAGMA user_version = 0").await?;
     let refused = SqliteEventStore::open(config(&path)).await.err();
-    assert!(
-        matches!(refused, Some(OpenError::Older { found: 0, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Some(OpenError::Older { found: 0, .. })), "{refused:?}");
     other.close().await?;
     Ok(())
 }

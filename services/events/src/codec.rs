@@ -117,36 +117,24 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Project(event) => project::encode(event),
         Event::Server(event) => server::encode(event),
         Event::ApiKey(event) => key::encode(event),
-        Event::Connection(ConnectionEvent::StateObserved {
-            project,
-            observation,
-        }) => write(
-            EventType::ConnectionStateObserved,
-            &state_observed(project, observation),
-        ),
-        Event::Connection(ConnectionEvent::CatalogueObserved { project, summary }) => write(
-            EventType::ConnectionCatalogueObserved,
-            &catalogue_observed(project, summary),
-        ),
+        Event::Connection(ConnectionEvent::StateObserved { project, observation }) => {
+            write(EventType::ConnectionStateObserved, &state_observed(project, observation))
+        }
+        Event::Connection(ConnectionEvent::CatalogueObserved { project, summary }) => {
+            write(EventType::ConnectionCatalogueObserved, &catalogue_observed(project, summary))
+        }
         Event::Call(CallEvent::Started(event)) => {
             write(EventType::CallStarted, &call_started(event))
         }
         Event::Call(CallEvent::Finished(event)) => {
             write(EventType::CallFinished, &call_finished(event))
         }
-        Event::Access(AccessEvent::Denied {
-            project,
-            action,
-            reason,
-            target,
-        }) => write(
-            EventType::AccessDenied,
-            &access_denied(project.as_ref(), action, reason, target),
-        ),
-        Event::Access(AccessEvent::ConfigRevealed { project, servers }) => write(
-            EventType::AccessConfigRevealed,
-            &access::config_revealed(project, servers),
-        ),
+        Event::Access(AccessEvent::Denied { project, action, reason, target }) => {
+            write(EventType::AccessDenied, &access_denied(project.as_ref(), action, reason, target))
+        }
+        Event::Access(AccessEvent::ConfigRevealed { project, servers }) => {
+            write(EventType::AccessConfigRevealed, &access::config_revealed(project, servers))
+        }
     }
 }
 
@@ -161,11 +149,7 @@ pub fn decode(event_type: &str, schema_version: u32, payload: &[u8]) -> Result<E
         return read(event_type, Payload::Stored(payload));
     }
     if schema_version > known {
-        return Err(DecodeError::NewerVersion {
-            event_type,
-            version: schema_version,
-            known,
-        });
+        return Err(DecodeError::NewerVersion { event_type, version: schema_version, known });
     }
     let old = serde_json::from_slice(payload)
         .map_err(|source| DecodeError::Malformed { event_type, source })?;
@@ -247,8 +231,7 @@ fn id<T: std::str::FromStr<Err = InvalidId>>(
     field: &'static str,
     text: &str,
 ) -> Result<T, InvalidField> {
-    text.parse()
-        .map_err(|_| InvalidField::new(field, "is no such id"))
+    text.parse().map_err(|_| InvalidField::new(field, "is no such id"))
 }
 
 /// An absent text is stored as an empty one.

@@ -42,26 +42,18 @@ impl Configuration {
     /// streams whose id is none of their kind, change nothing.
     pub fn apply(&mut self, stream: &StreamId, event: &Event, recorded_at: Timestamp) -> Change {
         let change = match event {
-            Event::Project(event) => stream
-                .id
-                .parse()
-                .ok()
-                .map(|id| self.apply_project(stream.tenant, id, event)),
-            Event::Server(event) => stream
-                .id
-                .parse()
-                .ok()
-                .map(|id| self.apply_server(stream.tenant, id, event)),
-            Event::Connection(event) => stream
-                .id
-                .parse()
-                .ok()
-                .map(|id| self.apply_connection(id, event, recorded_at)),
-            Event::ApiKey(event) => stream
-                .id
-                .parse()
-                .ok()
-                .map(|id| self.apply_key(stream.tenant, id, event)),
+            Event::Project(event) => {
+                stream.id.parse().ok().map(|id| self.apply_project(stream.tenant, id, event))
+            }
+            Event::Server(event) => {
+                stream.id.parse().ok().map(|id| self.apply_server(stream.tenant, id, event))
+            }
+            Event::Connection(event) => {
+                stream.id.parse().ok().map(|id| self.apply_connection(id, event, recorded_at))
+            }
+            Event::ApiKey(event) => {
+                stream.id.parse().ok().map(|id| self.apply_key(stream.tenant, id, event))
+            }
             Event::Organization(_)
             | Event::User(_)
             | Event::Login(_)
@@ -80,21 +72,12 @@ impl Configuration {
         match project::evolve(before, event) {
             Project::Active(project) => {
                 self.deleted_projects.remove(&id);
-                let entry = ProjectEntry {
-                    tenant,
-                    id: id.clone(),
-                    project,
-                };
+                let entry = ProjectEntry { tenant, id: id.clone(), project };
                 self.projects.insert(id.clone(), Arc::new(entry));
                 Change::of_project(id, ChangeKind::Project)
             }
             Project::Deleted => {
-                for server in self
-                    .by_name
-                    .remove(&id)
-                    .into_iter()
-                    .flat_map(BTreeMap::into_values)
-                {
+                for server in self.by_name.remove(&id).into_iter().flat_map(BTreeMap::into_values) {
                     self.servers.remove(&server);
                     self.connections.remove(&server);
                 }
@@ -119,8 +102,7 @@ impl Configuration {
                 let project = server.project.clone();
                 let names = self.by_name.entry(project.clone()).or_default();
                 names.insert(server.name.clone(), id);
-                self.servers
-                    .insert(id, Arc::new(ServerEntry { tenant, id, server }));
+                self.servers.insert(id, Arc::new(ServerEntry { tenant, id, server }));
                 Change::of_server(project, id, ChangeKind::Server)
             }
             Server::Deleted => {
@@ -175,10 +157,7 @@ impl Configuration {
     }
 
     fn apply_key(&mut self, tenant: TenantId, id: ApiKeyId, event: &ApiKeyEvent) -> Change {
-        let entry = self
-            .key_hashes
-            .get(&id)
-            .and_then(|hash| self.keys.remove(hash));
+        let entry = self.key_hashes.get(&id).and_then(|hash| self.keys.remove(hash));
         let before = entry.map_or(ApiKey::Absent, |entry| Arc::unwrap_or_clone(entry).key);
         let after = api_key::evolve(before, event);
         let (ApiKey::Active(issued) | ApiKey::Revoked(issued)) = &after else {
@@ -186,14 +165,7 @@ impl Configuration {
         };
         let (hash, project) = (issued.hash, issued.project.clone());
         self.key_hashes.insert(id, hash);
-        self.keys.insert(
-            hash,
-            Arc::new(KeyEntry {
-                tenant,
-                id,
-                key: after,
-            }),
-        );
+        self.keys.insert(hash, Arc::new(KeyEntry { tenant, id, key: after }));
         Change::of_key(project, id)
     }
 
@@ -229,31 +201,19 @@ impl Configuration {
 
     /// A project's servers, disabled ones included, sorted by name.
     pub fn servers_of(&self, project: &ProjectId) -> Vec<Arc<ServerEntry>> {
-        let ids = self
-            .by_name
-            .get(project)
-            .into_iter()
-            .flat_map(BTreeMap::values);
-        ids.filter_map(|id| self.servers.get(id))
-            .map(Arc::clone)
-            .collect()
+        let ids = self.by_name.get(project).into_iter().flat_map(BTreeMap::values);
+        ids.filter_map(|id| self.servers.get(id)).map(Arc::clone).collect()
     }
 
     /// The server of that name.
     pub fn server_named(&self, project: &ProjectId, name: &str) -> Option<&Arc<ServerEntry>> {
         let name = ServerName::parse("name", name).ok()?;
-        self.by_name
-            .get(project)?
-            .get(&name)
-            .and_then(|id| self.servers.get(id))
+        self.by_name.get(project)?.get(&name).and_then(|id| self.servers.get(id))
     }
 
     /// What was last observed of a server; the default as long as nothing was.
     pub fn connection(&self, server: &ServerId) -> Arc<ConnectionView> {
-        self.connections
-            .get(server)
-            .map(Arc::clone)
-            .unwrap_or_default()
+        self.connections.get(server).map(Arc::clone).unwrap_or_default()
     }
 
     /// What a key may do now: the lesser of its own role and its creator's in the project. `None`
@@ -268,10 +228,6 @@ impl Configuration {
         if project.tenant != entry.tenant {
             return None;
         }
-        project
-            .project
-            .members
-            .get(&key.creator)
-            .map(|role| key.role.min(*role))
+        project.project.members.get(&key.creator).map(|role| key.role.min(*role))
     }
 }

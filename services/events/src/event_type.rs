@@ -131,11 +131,7 @@ mod tests {
             let prefix = format!("{}.", event_type.kind());
             assert!(event_type.as_str().starts_with(&prefix), "{event_type}");
             assert_eq!(event_type.as_str().parse(), Ok(*event_type));
-            assert!(
-                event_types()
-                    .take(index)
-                    .all(|name| name != event_type.as_str())
-            );
+            assert!(event_types().take(index).all(|name| name != event_type.as_str()));
         }
         assert!("server.exploded".parse::<EventType>().is_err());
     }

@@ -119,11 +119,8 @@ impl<E> Follower<E> {
     /// Whether something has been missing for too long: ask for a snapshot.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         let over = |since: Timestamp, limit| elapsed_micros(since, now) >= limit;
-        self.missing
-            .is_some_and(|missing| over(missing.since, Self::PATIENCE_MICROS))
-            || self
-                .rewound_since
-                .is_some_and(|since| over(since, Self::REWOUND_MICROS))
+        self.missing.is_some_and(|missing| over(missing.since, Self::PATIENCE_MICROS))
+            || self.rewound_since.is_some_and(|since| over(since, Self::REWOUND_MICROS))
     }
 
     /// Whether something is missing, so that [`is_overdue`](Self::is_overdue) has to be asked

@@ -33,10 +33,7 @@ pub(crate) fn lift(
         let step = upcasters
             .iter()
             .find(|step| step.event_type == event_type && step.from == version)
-            .ok_or(DecodeError::NoUpcaster {
-                event_type,
-                version,
-            })?;
+            .ok_or(DecodeError::NoUpcaster { event_type, version })?;
         Ok((step.lift)(payload))
     })
 }
@@ -63,28 +60,16 @@ mod tests {
     #[test]
     fn a_payload_is_lifted_version_by_version() {
         let lift = |from, to, old| lift(STEPS, EventType::ServerRenamed, from, to, old).unwrap();
-        assert_eq!(
-            lift(1, 3, json!({ "name": "a" })),
-            json!({ "titles": ["a"] })
-        );
-        assert_eq!(
-            lift(2, 3, json!({ "title": "a" })),
-            json!({ "titles": ["a"] })
-        );
+        assert_eq!(lift(1, 3, json!({ "name": "a" })), json!({ "titles": ["a"] }));
+        assert_eq!(lift(2, 3, json!({ "title": "a" })), json!({ "titles": ["a"] }));
         assert_eq!(lift(3, 3, json!({ "titles": [] })), json!({ "titles": [] }));
     }
 
     #[test]
     fn a_version_without_an_upcaster_is_refused_by_name() {
         let refusal = lift(STEPS, EventType::ServerRenamed, 0, 3, json!({})).unwrap_err();
-        assert!(
-            matches!(refusal, DecodeError::NoUpcaster { version: 0, .. }),
-            "{refusal}"
-        );
+        assert!(matches!(refusal, DecodeError::NoUpcaster { version: 0, .. }), "{refusal}");
         let refusal = lift(STEPS, EventType::ServerDeleted, 1, 2, json!({})).unwrap_err();
-        assert!(
-            matches!(refusal, DecodeError::NoUpcaster { version: 1, .. }),
-            "{refusal}"
-        );
+        assert!(matches!(refusal, DecodeError::NoUpcaster { version: 1, .. }), "{refusal}");
     }
 }

@@ -345,8 +345,17 @@ mod tests {
     #[test]
     fn a_stdio_server_takes_its_command_after_two_dashes() {
         let cli = Cli::parse_from([
-            "mcp-orch", "server", "add", "time", "--env", "A=b=c", "--", "uvx", "mcp-server-time",
-            "--local-timezone", "UTC",
+            "mcp-orch",
+            "server",
+            "add",
+            "time",
+            "--env",
+            "A=b=c",
+            "--",
+            "uvx",
+            "mcp-server-time",
+            "--local-timezone",
+            "UTC",
         ]);
         let Command::Server(ServerCommand::Add { command, env, .. }) = cli.command else {
             panic!("another command");

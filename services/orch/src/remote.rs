@@ -165,8 +165,11 @@ impl Session {
         let mut servers = Vec::new();
         let mut page_token = String::new();
         loop {
-            let request =
-                ListServersRequest { project_id: project_id.to_owned(), page_size: 500, page_token };
+            let request = ListServersRequest {
+                project_id: project_id.to_owned(),
+                page_size: 500,
+                page_token,
+            };
             let page = self.servers().list_servers(request).await.map_err(explain)?.into_inner();
             servers.extend(page.servers);
             page_token = page.next_page_token;

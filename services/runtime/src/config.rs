@@ -71,13 +71,7 @@ mod tests {
     fn flags_weigh_more_than_the_file_and_the_file_more_than_defaults() {
         let (_dir, path) = file("listen = \"a\"\nworkers = 1");
         let loaded: Sample = load(Some(&path), &Flags { workers: Some(2) }).unwrap();
-        assert_eq!(
-            loaded,
-            Sample {
-                listen: "a".into(),
-                workers: 2
-            }
-        );
+        assert_eq!(loaded, Sample { listen: "a".into(), workers: 2 });
         let loaded: Sample = load(Some(&path), &Flags { workers: None }).unwrap();
         assert_eq!(loaded.workers, 1);
     }

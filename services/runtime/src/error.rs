@@ -64,10 +64,7 @@ mod tests {
         for code in ErrorCode::ALL {
             assert_ne!(grpc_code(code), Code::Ok);
             let status = http_status(code);
-            assert!(
-                status.is_client_error() || status.is_server_error(),
-                "{code}"
-            );
+            assert!(status.is_client_error() || status.is_server_error(), "{code}");
         }
     }
 
@@ -83,9 +80,6 @@ mod tests {
         let details = status.get_error_details();
         assert_eq!(details.error_info().unwrap().reason, "INVALID_ARGUMENT");
         assert_eq!(details.error_info().unwrap().domain, ERROR_DOMAIN);
-        assert_eq!(
-            details.bad_request().unwrap().field_violations[0].field,
-            "spec.url"
-        );
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "spec.url");
     }
 }

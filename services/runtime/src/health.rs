@@ -26,25 +26,17 @@ impl HealthRegistry {
     /// Registers a part, which counts as starting until it reports.
     pub fn register(&self, part: &'static str) -> HealthReporter {
         self.set(part, Health::Starting);
-        HealthReporter {
-            registry: self.clone(),
-            part,
-        }
+        HealthReporter { registry: self.clone(), part }
     }
 
     /// Every part and how it is, by name.
     pub fn parts(&self) -> BTreeMap<&'static str, Health> {
-        self.parts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether requests should come: no part is starting or down.
     pub fn is_ready(&self) -> bool {
-        self.parts()
-            .values()
-            .all(|health| matches!(health, Health::Ok | Health::Degraded(_)))
+        self.parts().values().all(|health| matches!(health, Health::Ok | Health::Degraded(_)))
     }
 
     /// One line a part, e.g. `bus: degraded: reconnecting`.
@@ -63,10 +55,7 @@ impl HealthRegistry {
     }
 
     fn set(&self, part: &'static str, health: Health) {
-        self.parts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(part, health);
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(part, health);
     }
 }
 
@@ -97,10 +86,7 @@ mod tests {
         store.set(Health::Ok);
         bus.set(Health::Degraded("reconnecting".into()));
         assert!(registry.is_ready());
-        assert_eq!(
-            registry.report(),
-            "bus: degraded: reconnecting\nstore: ok\n"
-        );
+        assert_eq!(registry.report(), "bus: degraded: reconnecting\nstore: ok\n");
         store.set(Health::Down("disk full".into()));
         assert!(!registry.is_ready());
     }

@@ -74,19 +74,13 @@ pub fn init(config: &TelemetryConfig) -> Result<TelemetryGuard, TelemetryError> 
     let colours = io::stderr().is_terminal();
     let console = config.console.then(|| fmt::layer().with_ansi(colours).with_writer(io::stderr));
     let file = file.map(|writer| fmt::layer().with_ansi(false).with_writer(writer));
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(console)
-        .with(file)
-        .try_init()?;
+    tracing_subscriber::registry().with(filter).with(console).with(file).try_init()?;
     Ok(TelemetryGuard { _file: guard })
 }
 
 fn file_writer(directory: &PathBuf) -> Result<(NonBlocking, WorkerGuard), TelemetryError> {
-    std::fs::create_dir_all(directory).map_err(|source| TelemetryError::Directory {
-        path: directory.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(directory)
+        .map_err(|source| TelemetryError::Directory { path: directory.clone(), source })?;
     let file = FileRotate::new(
         directory.join("mcp-orch.log"),
         AppendCount::new(LOG_FILES_KEPT),

@@ -64,21 +64,11 @@ impl LocalStore {
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
         let root = data_dir.join(ROOT);
         let io = |source| OpenError::io(&root, source);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&root)
-            .map_err(io)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&root).map_err(io)?;
         files::sync_directory(data_dir).map_err(io)?;
         let _lock = files::lock(&root.join(LOCK_FILE)).map_err(io)?;
         let sealer = unlock(&data_dir.join(KEY_FILE), &root)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                root,
-                sealer,
-                writer: Mutex::default(),
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { root, sealer, writer: Mutex::default() }) })
     }
 
     async fn read<T: Send + 'static>(
@@ -115,22 +105,14 @@ fn unlock(key_path: &Path, root: &Path) -> Result<Sealer, OpenError> {
     let key = match key::read(key_path)? {
         Some(key) => key,
         None if known.is_some() || sealed => {
-            return Err(OpenError::KeyMissing {
-                key: key_path.into(),
-                sealed: root.into(),
-            });
+            return Err(OpenError::KeyMissing { key: key_path.into(), sealed: root.into() });
         }
         None => key::create(key_path)?,
     };
-    let sealer = Sealer::new(&key).map_err(|_| OpenError::KeyMalformed {
-        key: key_path.into(),
-    })?;
+    let sealer = Sealer::new(&key).map_err(|_| OpenError::KeyMalformed { key: key_path.into() })?;
     match known {
         Some(check) if sealer.recognizes(&check) => Ok(sealer),
-        Some(_) => Err(OpenError::WrongKey {
-            key: key_path.into(),
-            sealed: root.into(),
-        }),
+        Some(_) => Err(OpenError::WrongKey { key: key_path.into(), sealed: root.into() }),
         None if sealed => Err(OpenError::CheckMissing { check: check_path }),
         None => {
             files::write_durably(&check_path, &sealer.check_value()).map_err(io)?;
@@ -143,16 +125,12 @@ async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SecretError> + Send + 'static,
 ) -> Result<T, SecretError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(SecretError::Unavailable {
-            detail: "the store is shutting down".to_owned(),
-        })
+        Err(SecretError::Unavailable { detail: "the store is shutting down".to_owned() })
     })
 }
 
 fn unavailable(path: &Path, error: &std::io::Error) -> SecretError {
-    SecretError::Unavailable {
-        detail: format!("{}: {error}", path.display()),
-    }
+    SecretError::Unavailable { detail: format!("{}: {error}", path.display()) }
 }
 
 #[async_trait]
@@ -164,8 +142,7 @@ impl SecretStore for LocalStore {
 
     async fn resolve(&self, reference: &SecretRef) -> Result<SecretValue, SecretError> {
         let version = reference.version();
-        self.read(reference.path(), move |shelf| shelf.resolve(version))
-            .await
+        self.read(reference.path(), move |shelf| shelf.resolve(version)).await
     }
 
     async fn latest(&self, path: &SecretPath) -> Result<(SecretRef, SecretValue), SecretError> {

@@ -55,19 +55,14 @@ impl SecretStore for MemoryStore {
 
     async fn latest(&self, path: &SecretPath) -> Result<(SecretRef, SecretValue), SecretError> {
         let secrets = self.secrets();
-        let newest = secrets
-            .get(path)
-            .and_then(|secret| secret.values.last_key_value());
+        let newest = secrets.get(path).and_then(|secret| secret.values.last_key_value());
         let (version, value) = newest.ok_or(SecretError::NotFound)?;
         Ok((SecretRef::held(path.clone(), *version), value.clone()))
     }
 
     async fn versions(&self, path: &SecretPath) -> Result<Vec<u32>, SecretError> {
         let secrets = self.secrets();
-        Ok(secrets
-            .get(path)
-            .map(|s| s.values.keys().copied().collect())
-            .unwrap_or_default())
+        Ok(secrets.get(path).map(|s| s.values.keys().copied().collect()).unwrap_or_default())
     }
 
     async fn delete(&self, path: &SecretPath) -> Result<(), SecretError> {

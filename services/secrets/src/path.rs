@@ -36,10 +36,7 @@ impl SecretPath {
     pub fn new(tenant: TenantId, path: &str) -> Result<Self, InvalidSecretPath> {
         let fits = path.len() <= Self::MAX_BYTES && path.split('/').all(is_segment);
         if fits {
-            Ok(Self {
-                tenant,
-                path: path.to_owned(),
-            })
+            Ok(Self { tenant, path: path.to_owned() })
         } else {
             Err(InvalidSecretPath::Path(path.chars().take(80).collect()))
         }
@@ -60,9 +57,7 @@ fn is_segment(segment: &str) -> bool {
     !segment.is_empty()
         && segment != "."
         && segment != ".."
-        && segment
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
 impl fmt::Display for SecretPath {
@@ -92,11 +87,7 @@ impl SecretRef {
     /// # Errors
     /// [`InvalidSecretPath::VersionZero`] if `version` is 0.
     pub fn of(path: SecretPath, version: u32) -> Result<Self, InvalidSecretPath> {
-        if version == 0 {
-            Err(InvalidSecretPath::VersionZero)
-        } else {
-            Ok(Self { path, version })
-        }
+        if version == 0 { Err(InvalidSecretPath::VersionZero) } else { Ok(Self { path, version }) }
     }
 
     /// A version that a store holds, which counts from 1.
@@ -128,32 +119,18 @@ mod tests {
 
     #[test]
     fn a_path_is_made_of_plain_segments() {
-        for good in [
-            "a",
-            "server/0198/launch",
-            "A_b-c.d/1",
-            "...",
-            &"x".repeat(200),
-        ] {
+        for good in ["a", "server/0198/launch", "A_b-c.d/1", "...", &"x".repeat(200)] {
             assert!(SecretPath::new(TenantId::SYSTEM, good).is_ok(), "{good:?}");
         }
         let long = "x".repeat(201);
-        for bad in [
-            "", "/a", "a/", "a//b", ".", "a/../b", "a/./b", "a b", "a\0", "ü", &long,
-        ] {
+        for bad in ["", "/a", "a/", "a//b", ".", "a/../b", "a/./b", "a b", "a\0", "ü", &long] {
             assert!(SecretPath::new(TenantId::SYSTEM, bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn versions_count_from_one() {
-        assert_eq!(
-            SecretRef::new(TenantId::SYSTEM, "a", 0),
-            Err(InvalidSecretPath::VersionZero)
-        );
-        assert_eq!(
-            SecretRef::new(TenantId::SYSTEM, "a", 1).unwrap().version(),
-            1
-        );
+        assert_eq!(SecretRef::new(TenantId::SYSTEM, "a", 0), Err(InvalidSecretPath::VersionZero));
+        assert_eq!(SecretRef::new(TenantId::SYSTEM, "a", 1).unwrap().version(), 1);
     }
 }

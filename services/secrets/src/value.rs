@@ -86,10 +86,7 @@ mod tests {
     #[test]
     fn debug_shows_neither_value_nor_length() {
         let value = SecretValue::from("hunter2".to_owned());
-        assert_eq!(
-            format!("{value:?} {value:#?}"),
-            "SecretValue(redacted) SecretValue(redacted)"
-        );
+        assert_eq!(format!("{value:?} {value:#?}"), "SecretValue(redacted) SecretValue(redacted)");
     }
 
     #[test]

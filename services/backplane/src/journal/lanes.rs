@@ -30,11 +30,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) fn spawn(queues: &Arc<Queues>, bus: &Arc<dyn Bus>, shutdown: &CancellationToken) {
     for _ in 0..RECORDERS {
-        tokio::spawn(record(
-            Arc::clone(queues),
-            Arc::clone(bus),
-            shutdown.clone(),
-        ));
+        tokio::spawn(record(Arc::clone(queues), Arc::clone(bus), shutdown.clone()));
     }
     tokio::spawn(ship(Arc::clone(queues), Arc::clone(bus), shutdown.clone()));
     tokio::spawn(probe(Arc::clone(queues), Arc::clone(bus), shutdown.clone()));
@@ -62,9 +58,7 @@ async fn probe(queues: Arc<Queues>, bus: Arc<dyn Bus>, shutdown: CancellationTok
             queues.reach().away().await;
             tokio::time::sleep(PROBE_EVERY).await;
             let nothing = JournalRequest::default();
-            queues
-                .reach()
-                .learn(&send(bus.as_ref(), &nothing, PROBE_EVERY).await);
+            queues.reach().learn(&send(bus.as_ref(), &nothing, PROBE_EVERY).await);
         }
     };
     let _: Option<()> = shutdown.run_until_cancelled(probing).await;
@@ -85,11 +79,7 @@ fn share(queues: &Queues, batch: Vec<Waiting>, counts: &[usize], answer: Answer)
 }
 
 async fn ship(queues: Arc<Queues>, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
-    while shutdown
-        .run_until_cancelled(queues.buffered_ready())
-        .await
-        .is_some()
-    {
+    while shutdown.run_until_cancelled(queues.buffered_ready()).await.is_some() {
         let (entries, load) = queues.take_buffered();
         let count = entries.len();
         let mut request = JournalRequest { entries };
@@ -146,9 +136,7 @@ async fn attempt(queues: &Queues, bus: &dyn Bus, request: &mut JournalRequest, l
     match answer {
         Ok(outcomes) => {
             let mut outcomes = outcomes.into_iter();
-            request
-                .entries
-                .retain(|_| outcomes.next().as_ref().is_some_and(is_worth_repeating));
+            request.entries.retain(|_| outcomes.next().as_ref().is_some_and(is_worth_repeating));
         }
         Err(JournalError::Unavailable(cause)) => {
             tracing::warn!(%cause, "the record cannot be reached, queued entries wait");
@@ -164,11 +152,7 @@ fn is_worth_repeating(outcome: &JournalOutcome) -> bool {
     let JournalOutcome::Refused { code, message } = outcome else {
         return false;
     };
-    let later = [
-        ErrorCode::ResourceExhausted,
-        ErrorCode::Unavailable,
-        ErrorCode::Conflict,
-    ];
+    let later = [ErrorCode::ResourceExhausted, ErrorCode::Unavailable, ErrorCode::Conflict];
     if later.iter().any(|later| later.reason() == code) {
         return true;
     }

@@ -137,8 +137,7 @@ impl Queues {
     /// Waits until something is buffered and it is time to send it: the batch is full, `linger`
     /// is over, or somebody waits for the buffer to be empty. Returns at once when stopped.
     pub(super) async fn buffered_ready(&self) {
-        self.until_buffered(|state, _| state.stopped || !state.buffered.is_empty())
-            .await;
+        self.until_buffered(|state, _| state.stopped || !state.buffered.is_empty()).await;
         let gathered = self.until_buffered(|state, config| {
             state.stopped || state.flushing > 0 || state.buffered.len() >= config.batch_entries
         });

@@ -39,10 +39,7 @@ pub(super) async fn send(bus: &dyn Bus, request: &JournalRequest, limit: Duratio
     let mut pauses = Pauses::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let refusal = match bus
-            .request(&subject::journal(), payload.clone(), left)
-            .await
-        {
+        let refusal = match bus.request(&subject::journal(), payload.clone(), left).await {
             Ok(answer) => return read(answer, request.entries.len()),
             Err(refusal) => refusal,
         };
@@ -66,15 +63,9 @@ fn read(answer: Bytes, sent: usize) -> Answer {
     if reply.outcomes.len() != sent {
         return Err(JournalError::Malformed);
     }
-    let outcomes = reply
-        .outcomes
-        .into_iter()
-        .map(|outcome| match outcome.refused.as_str() {
-            "" => JournalOutcome::Recorded,
-            _ => JournalOutcome::Refused {
-                code: outcome.refused,
-                message: outcome.message,
-            },
-        });
+    let outcomes = reply.outcomes.into_iter().map(|outcome| match outcome.refused.as_str() {
+        "" => JournalOutcome::Recorded,
+        _ => JournalOutcome::Refused { code: outcome.refused, message: outcome.message },
+    });
     Ok(outcomes.collect())
 }

@@ -34,11 +34,7 @@ impl Load {
             load.add(tenant, Weight { entries: 1, bytes });
         }
         let fits = entries.len() <= config.batch_entries && load.bytes() < bus::MAX_FRAME_BYTES;
-        if fits {
-            Ok(load)
-        } else {
-            Err(JournalError::TooLarge)
-        }
+        if fits { Ok(load) } else { Err(JournalError::TooLarge) }
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -47,11 +47,7 @@ pub(super) async fn run(
         loop {
             match follow(&shared, &source, &ready).await {
                 Ok(reason) => {
-                    tracing::info!(
-                        reason,
-                        service = source.service,
-                        "asking for a new snapshot"
-                    );
+                    tracing::info!(reason, service = source.service, "asking for a new snapshot");
                     pause = MIN_PAUSE;
                 }
                 Err(error) => {
@@ -84,9 +80,7 @@ impl Inflow {
 
     /// The next published event, of whichever subscription.
     async fn next_event(events: &mut [Subscription]) -> Option<Delivery> {
-        let next = events
-            .iter_mut()
-            .map(|subscription| Box::pin(subscription.next()));
+        let next = events.iter_mut().map(|subscription| Box::pin(subscription.next()));
         select_all(next).await.0
     }
 }
@@ -101,10 +95,7 @@ async fn follow(
     let mut inflow = Inflow::open(source.bus.as_ref()).await?;
     let asked_at = (source.clock)();
     let (configuration, position) = snapshot::fetch(source.bus.as_ref(), &source.service).await?;
-    let mut following = Following {
-        shared,
-        follower: Follower::new(position, asked_at),
-    };
+    let mut following = Following { shared, follower: Follower::new(position, asked_at) };
     following.replace(configuration);
     ready.send_replace(true);
     // Beats from before tell of a past that the snapshot has overtaken.
@@ -171,11 +162,8 @@ impl Following<'_> {
 
     fn apply_ready(&mut self) {
         while let Some(event) = self.follower.next_ready() {
-            let mut configuration = self
-                .shared
-                .configuration
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut configuration =
+                self.shared.configuration.write().unwrap_or_else(PoisonError::into_inner);
             let change = snapshot::apply(&mut configuration, event);
             drop(configuration);
             self.publish_progress();
@@ -188,11 +176,7 @@ impl Following<'_> {
 
     /// Puts a snapshot in the place of everything.
     fn replace(&self, configuration: Configuration) {
-        let mut current = self
-            .shared
-            .configuration
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.shared.configuration.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *current, configuration);
         drop(current);
         drop(before);
@@ -201,9 +185,7 @@ impl Following<'_> {
     }
 
     fn publish_progress(&self) {
-        self.shared
-            .position
-            .store(self.follower.position(), Ordering::Release);
+        self.shared.position.store(self.follower.position(), Ordering::Release);
         let fresh_at = self.follower.fresh_at().as_micros();
         self.shared.fresh_at.store(fresh_at, Ordering::Release);
     }

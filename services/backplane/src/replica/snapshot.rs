@@ -42,12 +42,8 @@ pub(super) async fn fetch(
     bus: &dyn Bus,
     service: &str,
 ) -> Result<(Configuration, u64), SnapshotError> {
-    let request = SnapshotRequest {
-        service: service.to_owned(),
-    };
-    let exchange = bus
-        .open(&subject::snapshot(), request.encode_to_vec().into())
-        .await?;
+    let request = SnapshotRequest { service: service.to_owned() };
+    let exchange = bus.open(&subject::snapshot(), request.encode_to_vec().into()).await?;
     let (mut configuration, mut events) = (Configuration::default(), 0);
     loop {
         let frame = tokio::time::timeout(FRAME_TIMEOUT, exchange.next_frame())
@@ -82,11 +78,8 @@ pub(super) fn apply(configuration: &mut Configuration, event: StoredEvent) -> ev
 }
 
 fn read(stored: StoredEvent) -> Result<(StreamId, Event, Timestamp), UnreadableEvent> {
-    let stream = StreamId {
-        tenant: stored.tenant.parse()?,
-        kind: stored.kind.parse()?,
-        id: stored.stream,
-    };
+    let stream =
+        StreamId { tenant: stored.tenant.parse()?, kind: stored.kind.parse()?, id: stored.stream };
     let event = events::decode(&stored.r#type, stored.schema_version, &stored.payload)?;
     Ok((stream, event, Timestamp::from_micros(stored.recorded_at_us)))
 }

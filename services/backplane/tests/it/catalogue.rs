@@ -19,26 +19,15 @@ async fn a_catalogue_is_found_or_not_kept() {
             let request = CatalogueRequest::decode(incoming.first).unwrap();
             assert_eq!(request.server, SERVER.to_string());
             let found = request.hash == "ab";
-            let catalogue = if found {
-                Bytes::from_static(b"{}")
-            } else {
-                Bytes::new()
-            };
+            let catalogue = if found { Bytes::from_static(b"{}") } else { Bytes::new() };
             let reply = CatalogueReply { found, catalogue };
-            incoming
-                .exchange
-                .reply(reply.encode_to_vec().into())
-                .await
-                .unwrap();
+            incoming.exchange.reply(reply.encode_to_vec().into()).await.unwrap();
             incoming.exchange.finish();
         }
     });
     let found = fetch_catalogue(&bus, TenantId::SYSTEM, SERVER, "ab").await;
     assert_eq!(found, Ok(Some(Bytes::from_static(b"{}"))));
-    assert_eq!(
-        fetch_catalogue(&bus, TenantId::SYSTEM, SERVER, "cd").await,
-        Ok(None)
-    );
+    assert_eq!(fetch_catalogue(&bus, TenantId::SYSTEM, SERVER, "cd").await, Ok(None));
 }
 
 #[tokio::test]

@@ -56,43 +56,24 @@ fn finished() -> Event {
 
 fn all() -> Vec<Entry> {
     let project = || "search".parse().unwrap();
-    let observation = Observation {
-        state: ConnectionState::Active,
-        ..Observation::default()
-    };
-    let summary = CatalogueSummary {
-        hash: "ab".to_owned(),
-        tools: 3,
-        ..Default::default()
-    };
-    let observed = ConnectionEvent::StateObserved {
-        project: project(),
-        observation,
-    };
-    let catalogue = ConnectionEvent::CatalogueObserved {
-        project: project(),
-        summary,
-    };
+    let observation = Observation { state: ConnectionState::Active, ..Observation::default() };
+    let summary = CatalogueSummary { hash: "ab".to_owned(), tools: 3, ..Default::default() };
+    let observed = ConnectionEvent::StateObserved { project: project(), observation };
+    let catalogue = ConnectionEvent::CatalogueObserved { project: project(), summary };
     let denied = AccessEvent::Denied {
         project: Some(project()),
         action: "mcp.call".to_owned(),
         reason: "PERMISSION_DENIED".to_owned(),
         target: "files__read".to_owned(),
     };
-    let body = Body::Call {
-        arguments: Bytes::from_static(b"{}"),
-        result: Bytes::from_static(b"[1]"),
-    };
+    let body =
+        Body::Call { arguments: Bytes::from_static(b"{}"), result: Bytes::from_static(b"[1]") };
     let started = CallEvent::Started(CallStarted { subject: subject() });
     vec![
         entry(StreamKind::Call, Event::Call(started), Body::None),
         entry(StreamKind::Call, finished(), body),
         entry(StreamKind::Access, Event::Access(denied), Body::None),
-        entry(
-            StreamKind::Connection,
-            Event::Connection(observed),
-            Body::None,
-        ),
+        entry(StreamKind::Connection, Event::Connection(observed), Body::None),
         entry(
             StreamKind::Connection,
             Event::Connection(catalogue),
@@ -115,10 +96,8 @@ fn only_what_is_seen_is_journaled() {
     let deleted = Event::Server(ServerEvent::Deleted);
     let refused = entry(StreamKind::Server, deleted, Body::None).into_message();
     assert_eq!(refused, Err(InvalidEntry::NotJournaled));
-    let revealed = AccessEvent::ConfigRevealed {
-        project: "search".parse().unwrap(),
-        servers: vec![],
-    };
+    let revealed =
+        AccessEvent::ConfigRevealed { project: "search".parse().unwrap(), servers: vec![] };
     let refused = entry(StreamKind::Access, Event::Access(revealed), Body::None).into_message();
     assert_eq!(refused, Err(InvalidEntry::NotJournaled));
 }
@@ -134,29 +113,15 @@ fn a_message_that_breaks_a_rule_is_refused() {
     let good = || all().remove(1).into_message().unwrap();
     assert!(Entry::from_message(good()).is_ok());
     let bad = [
+        JournalEntry { event: None, ..good() },
+        JournalEntry { tenant: String::new(), ..good() },
+        JournalEntry { event_id: "1".to_owned(), ..good() },
         JournalEntry {
-            event: None,
+            actor: Some(v1::Actor { kind: "robot".to_owned(), id: String::new() }),
             ..good()
         },
         JournalEntry {
-            tenant: String::new(),
-            ..good()
-        },
-        JournalEntry {
-            event_id: "1".to_owned(),
-            ..good()
-        },
-        JournalEntry {
-            actor: Some(v1::Actor {
-                kind: "robot".to_owned(),
-                id: String::new(),
-            }),
-            ..good()
-        },
-        JournalEntry {
-            event: Some(v1::journal_entry::Event::CallFinished(
-                v1::CallRecord::default(),
-            )),
+            event: Some(v1::journal_entry::Event::CallFinished(v1::CallRecord::default())),
             ..good()
         },
         JournalEntry {
@@ -167,10 +132,6 @@ fn a_message_that_breaks_a_rule_is_refused() {
     for message in bad {
         assert!(Entry::from_message(message.clone()).is_err(), "{message:?}");
     }
-    let of_nobody = Entry::from_message(JournalEntry {
-        actor: None,
-        ..good()
-    })
-    .unwrap();
+    let of_nobody = Entry::from_message(JournalEntry { actor: None, ..good() }).unwrap();
     assert_eq!(of_nobody.actor, Actor::System);
 }

@@ -14,28 +14,18 @@ const SERVER: ServerId = ServerId::from_uuid(Uuid::from_u128(1));
 
 async fn owned() -> (InProcessBus, Server) {
     let bus = InProcessBus::default();
-    let server = bus
-        .serve(subject::exchange(SERVER).into(), 4)
-        .await
-        .unwrap();
+    let server = bus.serve(subject::exchange(SERVER).into(), 4).await.unwrap();
     (bus, server)
 }
 
 fn request() -> ExchangeOpen {
     let params = Bytes::from_static(br#"{"name":"read"}"#);
-    ExchangeOpen {
-        method: "tools/call".to_owned(),
-        params,
-        ..ExchangeOpen::default()
-    }
+    ExchangeOpen { method: "tools/call".to_owned(), params, ..ExchangeOpen::default() }
 }
 
 fn answer() -> Finished {
     let result = finished::Answer::Result(Bytes::from_static(b"{}"));
-    Finished {
-        answer: Some(result),
-        ..Finished::default()
-    }
+    Finished { answer: Some(result), ..Finished::default() }
 }
 
 async fn opened(bus: &InProcessBus, server: &mut Server) -> (Exchange, Answering) {
@@ -110,8 +100,5 @@ async fn a_request_that_cannot_be_read_breaks_the_exchange() {
     let client = bus.open(&subject::exchange(SERVER), garbage).await.unwrap();
     let incoming = soon("the request", server.accept()).await.unwrap();
     assert!(Answering::accept(incoming).is_err());
-    assert_eq!(
-        soon("the end", client.next_frame()).await,
-        Some(Err(BusError::Closed))
-    );
+    assert_eq!(soon("the end", client.next_frame()).await, Some(Err(BusError::Closed)));
 }

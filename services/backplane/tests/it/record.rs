@@ -50,14 +50,9 @@ impl Record {
             if refused.is_empty() && !recorded.contains(&entry.event_id) {
                 recorded.push(entry.event_id.clone());
             }
-            JournalOutcome {
-                message: refused.to_lowercase(),
-                refused,
-            }
+            JournalOutcome { message: refused.to_lowercase(), refused }
         });
-        JournalReply {
-            outcomes: outcomes.collect(),
-        }
+        JournalReply { outcomes: outcomes.collect() }
     }
 }
 
@@ -73,10 +68,7 @@ pub(crate) async fn serve(
     gate: &Arc<Semaphore>,
     verdict: Verdict,
 ) -> JoinHandle<()> {
-    let mut server = bus
-        .serve(backplane::subject::journal().into(), 16)
-        .await
-        .unwrap();
+    let mut server = bus.serve(backplane::subject::journal().into(), 16).await.unwrap();
     let (record, gate) = (Arc::clone(record), Arc::clone(gate));
     tokio::spawn(async move {
         while let Some(incoming) = server.accept().await {
@@ -86,11 +78,9 @@ pub(crate) async fn serve(
                 let reply = record.take(&request, verdict);
                 gate.acquire().await.unwrap().forget();
                 let lost =
-                    record
-                        .unanswered
-                        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                            left.checked_sub(1)
-                        });
+                    record.unanswered.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                        left.checked_sub(1)
+                    });
                 if lost.is_err() {
                     let _ = incoming.exchange.reply(reply.encode_to_vec().into()).await;
                     incoming.exchange.finish();

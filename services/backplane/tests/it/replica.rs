@@ -28,10 +28,7 @@ async fn started(world: &World) -> ReplicaHandle {
 
 fn names(replica: &ReplicaHandle) -> Vec<String> {
     let servers = replica.read().servers_of(&project());
-    servers
-        .iter()
-        .map(|entry| entry.server.name.to_string())
-        .collect()
+    servers.iter().map(|entry| entry.server.name.to_string()).collect()
 }
 
 /// Time passes until the condition is true: the replica starts its own count when it sees a gap.
@@ -57,15 +54,8 @@ async fn it_starts_from_a_snapshot_and_follows() {
     let Some(Notice::Changed(change)) = soon("a change", changes.next()).await else {
         panic!("no change")
     };
-    assert_eq!(
-        (change.server, change.kind),
-        (Some(server(3)), ChangeKind::Server)
-    );
-    assert_eq!(
-        names(&replica),
-        ["docs", "files", "web"],
-        "what is told of can be read"
-    );
+    assert_eq!((change.server, change.kind), (Some(server(3)), ChangeKind::Server));
+    assert_eq!(names(&replica), ["docs", "files", "web"], "what is told of can be read");
     assert_eq!((replica.position(), world.snapshots()), (4, 1));
 }
 
@@ -117,15 +107,7 @@ async fn events_of_different_kinds_may_overtake_each_other() {
         world.publish(event).await;
     }
     until("all are there", || names(&replica) == ["files", "web"]).await;
-    assert!(
-        replica
-            .read()
-            .server(&server(1))
-            .unwrap()
-            .server
-            .disabled_tools
-            .contains("read")
-    );
+    assert!(replica.read().server(&server(1)).unwrap().server.disabled_tools.contains("read"));
     assert_eq!(world.snapshots(), 1);
 }
 
@@ -140,21 +122,14 @@ async fn calls_and_denials_between_are_no_gap() {
         target: String::new(),
     };
     for _ in 0..5 {
-        world.append(
-            StreamKind::Access,
-            project(),
-            &Event::Access(denied.clone()),
-        );
+        world.append(StreamKind::Access, project(), &Event::Access(denied.clone()));
     }
     world.beat().await;
     world.publish(world.append_server(1, "files")).await;
     until("it is there", || names(&replica) == ["files"]).await;
     world.pass_millis(5_000);
     world.beat().await;
-    until("the beat is heard", || {
-        replica.freshness(world.now()) == Some(Duration::ZERO)
-    })
-    .await;
+    until("the beat is heard", || replica.freshness(world.now()) == Some(Duration::ZERO)).await;
     assert_eq!(world.snapshots(), 1);
 }
 
@@ -167,15 +142,9 @@ async fn a_gap_is_closed_by_another_snapshot() {
     world.publish(world.append_server(2, "web")).await;
     // Not at once: it may still come.
     assert!(names(&replica).is_empty() && world.snapshots() == 1);
-    until_later(&world, "both are there", || {
-        names(&replica) == ["lost", "web"]
-    })
-    .await;
+    until_later(&world, "both are there", || names(&replica) == ["lost", "web"]).await;
     assert_eq!(world.snapshots(), 2);
-    assert_eq!(
-        soon("a notice", changes.next()).await,
-        Some(Notice::Everything)
-    );
+    assert_eq!(soon("a notice", changes.next()).await, Some(Notice::Everything));
 }
 
 #[tokio::test]
@@ -226,10 +195,7 @@ async fn an_event_of_a_later_version_is_passed_over() {
     let mut unknown = world.append_server(1, "files");
     unknown.r#type = "server.exploded".to_owned();
     world.publish(unknown).await;
-    let garbage = StoredEvent {
-        payload: vec![0xFF].into(),
-        ..world.append_server(2, "docs")
-    };
+    let garbage = StoredEvent { payload: vec![0xFF].into(), ..world.append_server(2, "docs") };
     world.publish(garbage).await;
     world.publish(world.append_server(3, "web")).await;
     until("the readable one is there", || names(&replica) == ["web"]).await;
@@ -242,15 +208,10 @@ async fn a_slow_listener_is_told_to_look_at_everything() {
     let replica = started(&world).await;
     let mut changes = replica.changes();
     for number in 0..1_100 {
-        world
-            .publish(world.append_server(number, &format!("s{number}")))
-            .await;
+        world.publish(world.append_server(number, &format!("s{number}"))).await;
     }
     until("all are applied", || replica.position() == 1_101).await;
-    assert_eq!(
-        soon("a notice", changes.next()).await,
-        Some(Notice::Everything)
-    );
+    assert_eq!(soon("a notice", changes.next()).await, Some(Notice::Everything));
     world.publish(world.append_server(5_000, "last")).await;
     let Some(Notice::Changed(change)) = soon("a notice", changes.next()).await else {
         panic!("what came before is part of everything")

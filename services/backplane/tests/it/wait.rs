@@ -8,10 +8,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) -> impl Fut
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     async move {
         while !condition() {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "never came true: {what}"
-            );
+            assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

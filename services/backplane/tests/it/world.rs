@@ -112,12 +112,7 @@ impl World {
             auto_approve: vec![],
         };
         let name = ServerName::parse("name", name).unwrap();
-        let event = ServerEvent::Registered {
-            project: project(),
-            name,
-            config,
-            disabled: true,
-        };
+        let event = ServerEvent::Registered { project: project(), name, config, disabled: true };
         self.append(StreamKind::Server, server(number), &Event::Server(event))
     }
 
@@ -130,19 +125,13 @@ impl World {
     pub(crate) async fn publish(&self, stored: StoredEvent) {
         let kind = stored.kind.parse().unwrap();
         let subject = subject::event(TENANT, kind, &stored.r#type).unwrap();
-        self.bus
-            .publish(BusEvent::new(subject, stored.encode_to_vec()))
-            .await
-            .unwrap();
+        self.bus.publish(BusEvent::new(subject, stored.encode_to_vec())).await.unwrap();
     }
 
     pub(crate) fn head(&self) -> Beat {
         let log = self.log.lock().unwrap();
         let last = log.iter().rev().find(|event| is_configuration(event));
-        Beat {
-            position: log.len() as u64,
-            configuration: last.map_or(0, |event| event.position),
-        }
+        Beat { position: log.len() as u64, configuration: last.map_or(0, |event| event.position) }
     }
 
     pub(crate) async fn beat(&self) {
@@ -166,37 +155,21 @@ impl World {
     async fn answer(&self, exchange: &bus::ServerSide) {
         let (events, position): (Vec<_>, _) = {
             let log = self.log.lock().unwrap();
-            (
-                log.iter()
-                    .filter(|event| is_configuration(event))
-                    .cloned()
-                    .collect(),
-                log.len(),
-            )
+            (log.iter().filter(|event| is_configuration(event)).cloned().collect(), log.len())
         };
         self.asked.fetch_add(1, Ordering::SeqCst);
         for chunk in events.chunks(2) {
-            let frame = SnapshotFrame {
-                events: chunk.to_vec(),
-                position: 0,
-                last: false,
-            };
+            let frame = SnapshotFrame { events: chunk.to_vec(), position: 0, last: false };
             let _ = exchange.reply(frame.encode_to_vec().into()).await;
         }
         let breaks = self
             .broken
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            });
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if breaks.is_ok() {
             return;
         }
         self.gate.acquire().await.unwrap().forget();
-        let last = SnapshotFrame {
-            events: vec![],
-            position: position as u64,
-            last: true,
-        };
+        let last = SnapshotFrame { events: vec![], position: position as u64, last: true };
         let _ = exchange.reply(last.encode_to_vec().into()).await;
         exchange.finish();
     }

@@ -16,13 +16,7 @@ pub(super) struct Directory<T> {
 
 impl<T> Directory<T> {
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            exact: HashMap::new(),
-            wild: Vec::new(),
-            entries: 0,
-            limit,
-            next_ticket: 0,
-        }
+        Self { exact: HashMap::new(), wild: Vec::new(), entries: 0, limit, next_ticket: 0 }
     }
 
     /// Adds an entry; the ticket removes it again. `None` at the limit.
@@ -63,16 +57,8 @@ impl<T> Directory<T> {
 
     /// The entries that want `subject`.
     pub(super) fn matching(&self, subject: &Subject) -> impl Iterator<Item = &T> {
-        let exact = self
-            .exact
-            .get(subject)
-            .into_iter()
-            .flatten()
-            .map(|(_, entry)| entry);
-        let wild = self
-            .wild
-            .iter()
-            .filter(|(filter, ..)| filter.matches(subject));
+        let exact = self.exact.get(subject).into_iter().flatten().map(|(_, entry)| entry);
+        let wild = self.wild.iter().filter(|(filter, ..)| filter.matches(subject));
         exact.chain(wild.map(|(.., entry)| entry))
     }
 
@@ -98,10 +84,7 @@ mod tests {
         let wild = directory.insert(&filter("a.*"), "wild").unwrap();
         directory.insert(&filter("c"), "other").unwrap();
         let subject = Subject::new("a.b").unwrap();
-        assert_eq!(
-            directory.matching(&subject).collect::<Vec<_>>(),
-            [&"plain", &"wild"]
-        );
+        assert_eq!(directory.matching(&subject).collect::<Vec<_>>(), [&"plain", &"wild"]);
 
         assert_eq!(directory.remove(&filter("a.b"), plain), Some("plain"));
         assert_eq!(directory.remove(&filter("a.b"), plain), None);

@@ -15,12 +15,7 @@ pub(super) struct RecentIds {
 
 impl RecentIds {
     pub(super) fn new(window: Duration, limit: usize) -> Self {
-        Self {
-            window,
-            limit,
-            known: HashSet::new(),
-            by_age: VecDeque::new(),
-        }
+        Self { window, limit, known: HashSet::new(), by_age: VecDeque::new() }
     }
 
     /// Remembers `id`; `false` if it was known. Seeing it again does not prolong its time.
@@ -66,10 +61,7 @@ mod tests {
         let mut recent = RecentIds::new(Duration::from_secs(10), 2);
         assert!(recent.remember("a", now));
         assert!(recent.remember("b", now));
-        assert!(
-            !recent.remember("a", now),
-            "a repetition pushes nothing out"
-        );
+        assert!(!recent.remember("a", now), "a repetition pushes nothing out");
         assert!(recent.remember("c", now));
         assert!(!recent.remember("b", now));
         assert!(!recent.remember("c", now));

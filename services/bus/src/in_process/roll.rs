@@ -32,9 +32,7 @@ impl Roll {
         check_size("a presence value", value.len(), MAX_PRESENCE_BYTES)?;
         let mut entries = self.entries();
         if entries.by_key.len() >= MAX_PRESENT && !entries.by_key.contains_key(key) {
-            return Err(BusError::Busy {
-                limit: "too many presence keys",
-            });
+            return Err(BusError::Busy { limit: "too many presence keys" });
         }
         let ticket = entries.next_ticket;
         entries.next_ticket += 1;
@@ -58,11 +56,7 @@ impl Roll {
     /// Removes the key, if `ticket` still holds it.
     pub(super) fn leave(&self, key: &Subject, ticket: u64) {
         let mut entries = self.entries();
-        if entries
-            .by_key
-            .get(key)
-            .is_some_and(|(holder, _)| *holder == ticket)
-        {
+        if entries.by_key.get(key).is_some_and(|(holder, _)| *holder == ticket) {
             entries.by_key.remove(key);
             self.publish(&entries);
         }
@@ -83,7 +77,6 @@ impl Roll {
             key: key.clone(),
             value: value.clone(),
         };
-        self.published
-            .send_replace(Arc::new(entries.by_key.iter().map(present).collect()));
+        self.published.send_replace(Arc::new(entries.by_key.iter().map(present).collect()));
     }
 }

@@ -18,11 +18,7 @@ use crate::shell;
 const CONCURRENT: usize = 16;
 
 /// Serves catalogues until `shutdown`.
-pub(crate) async fn catalogues(
-    app: Arc<App>,
-    mut server: Server,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn catalogues(app: Arc<App>, mut server: Server, shutdown: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONCURRENT));
     let mut running = JoinSet::new();
     loop {

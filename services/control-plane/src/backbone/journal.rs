@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backplane::entry::{Body as EntryBody, Entry};
 use bus::{Incoming, Server};
 use domain::event::{CallEvent, ConnectionEvent};
-use domain::{ErrorCode, Event, ProjectId, Refusal, StreamKind, TenantId, Timestamp};
+use domain::{ErrorCode, Event, EventId, ProjectId, Refusal, StreamKind, TenantId, Timestamp};
 use event_store::{Append, AppendError, Appended, Body, Expected, NewEvent, Retention};
 use prost::Message as _;
 use proto::internal::v1::{JournalEntry, JournalOutcome, JournalReply, JournalRequest};
@@ -24,6 +24,7 @@ use super::body;
 use super::share::{Share, Shares};
 use crate::app::App;
 use crate::fault;
+use crate::use_case::server_delete::destroy_catalogue;
 
 /// How much is journaled at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,9 +134,17 @@ impl Journal {
                 Err(refusal) => outcomes.push(refused(&refusal)),
             }
         }
+        let replaced = self.catalogues_before(&appends).await;
         for (index, result) in append_all(&self.app, appends).await {
-            if let Err(error) = result {
-                outcomes[index] = refused(&fault::append(error));
+            match result {
+                // A repeated entry may be older than what is kept now.
+                Ok(appended) if !appended.replayed => {
+                    if let Some((tenant, event)) = replaced.get(&index) {
+                        destroy_catalogue(&self.app, *tenant, Some(*event)).await;
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => outcomes[index] = refused(&fault::append(error)),
             }
         }
         drop(shares);
@@ -145,6 +154,29 @@ impl Journal {
         metrics::counter!("mcp_orch_journal_entries_total", "outcome" => "refused")
             .increment((outcomes.len() - written) as u64);
         outcomes
+    }
+
+    /// The catalogues that these appends replace: only a server's last one is kept.
+    async fn catalogues_before(
+        &self,
+        appends: &[(usize, Append)],
+    ) -> HashMap<usize, (TenantId, EventId)> {
+        let mut replaced = HashMap::new();
+        for (index, append) in appends {
+            let kept = |event: &NewEvent| {
+                matches!(&event.body, Some(Body { retention: Retention::Forever, .. }))
+            };
+            let Some(new) = append.events.iter().find(|event| kept(event)) else { continue };
+            let (tenant, server) = (append.stream.tenant, &append.stream.id);
+            match self.app.views.last_catalogue_event(tenant, server).await {
+                Ok(Some(event)) if event != new.id => {
+                    replaced.insert(*index, (tenant, event));
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "a former catalogue was not looked up"),
+            }
+        }
+        replaced
     }
 
     /// Checks one entry, takes its part of the tenant's share and makes the append.
@@ -163,10 +195,7 @@ impl Journal {
     async fn append_of(&self, mut entry: Entry) -> Result<Append, Refusal> {
         let tenant = entry.stream.tenant;
         let body = match (&mut entry.event, std::mem::take(&mut entry.body)) {
-            (
-                Event::Call(CallEvent::Finished(call)),
-                EntryBody::Call { arguments, result },
-            ) => {
+            (Event::Call(CallEvent::Finished(call)), EntryBody::Call { arguments, result }) => {
                 let key = self.app.digests.of(&self.app, tenant).await?;
                 call.arguments_digest = key.hex(&arguments);
                 call.result_digest = key.hex(&result);
@@ -210,11 +239,7 @@ impl Journal {
     }
 
     /// How long the project keeps bodies. One that is unknown keeps none.
-    async fn retention_days(
-        &self,
-        tenant: TenantId,
-        project: &ProjectId,
-    ) -> Result<u32, Refusal> {
+    async fn retention_days(&self, tenant: TenantId, project: &ProjectId) -> Result<u32, Refusal> {
         let now = self.app.now();
         let key = (tenant, project.clone());
         let known = {
@@ -275,10 +300,7 @@ fn check_stream(entry: &Entry) -> Result<(), Refusal> {
 }
 
 fn refused(refusal: &Refusal) -> JournalOutcome {
-    JournalOutcome {
-        refused: refusal.code.reason().to_owned(),
-        message: refusal.message.clone(),
-    }
+    JournalOutcome { refused: refusal.code.reason().to_owned(), message: refusal.message.clone() }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -106,8 +106,10 @@ fn bus_event(recorded: &Recorded, previous: Position) -> Option<Event> {
     if recorded.payload.len() > MAX_PAYLOAD {
         return None;
     }
-    let message = stored::message(recorded, previous).encode_to_vec();
-    Some(Event::new(to, message).with_id(format!("evt:{}", recorded.position)))
+    let event = Event::new(to, stored::message(recorded, previous).encode_to_vec());
+    // Followers build on configuration; the others are many, and once too often does no harm.
+    let repeatable = !stream.kind.is_configuration();
+    Some(if repeatable { event } else { event.with_id(format!("evt:{}", recorded.position)) })
 }
 
 /// Beats every second until `shutdown`.
@@ -125,10 +127,8 @@ pub(crate) async fn beat(
             _ = ticks.tick() => {}
         }
         let now = *published.borrow();
-        let beat = Beat {
-            position: now.position.as_u64(),
-            configuration: now.configuration.as_u64(),
-        };
+        let beat =
+            Beat { position: now.position.as_u64(), configuration: now.configuration.as_u64() };
         if let Err(error) = bus.publish(Event::new(subject::beat(), beat.encode_to_vec())).await {
             tracing::warn!(%error, "no beat");
         }

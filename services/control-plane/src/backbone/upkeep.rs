@@ -1,4 +1,5 @@
-//! Deletes what has ended: bodies after their retention, idempotency keys after a day.
+//! Deletes what has ended: bodies after their retention, idempotency keys after a day, and, after
+//! a start, the sealed values of deleted servers that the process before did not get to destroy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::use_case::server_delete::destroy_launch_values;
 
 const EVERY: Duration = Duration::from_secs(60);
 /// Deleted in one go, so that appends do not wait.
@@ -13,16 +15,32 @@ const BATCH: usize = 500;
 /// Goes in a row.
 const GOES: u32 = 200;
 
-/// Runs every minute until `shutdown`.
+/// Deleted servers that are looked at after a start, the last ones first.
+const LEFTOVERS: u32 = 200;
+
+/// Runs at once and every minute until `shutdown`.
 pub(crate) async fn upkeep(app: Arc<App>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    destroy_leftovers(&app).await;
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => sweep(&app).await,
         }
+    }
+}
+
+/// Destroying what is not there any more is no error, so that nothing needs to be remembered.
+async fn destroy_leftovers(app: &App) {
+    match app.views.gone_servers(LEFTOVERS).await {
+        Ok(servers) => {
+            for (tenant, server) in servers {
+                destroy_launch_values(app, tenant, server).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "values of deleted servers were not looked for"),
     }
 }
 

@@ -191,7 +191,10 @@ mod tests {
             key: "api_key_x",
             auto_approve: vec![],
         };
-        Client::ALL.map(|client| (client.as_str().to_owned(), of(client, &endpoint))).into_iter().collect()
+        Client::ALL
+            .map(|client| (client.as_str().to_owned(), of(client, &endpoint)))
+            .into_iter()
+            .collect()
     }
 
     #[test]
@@ -203,10 +206,7 @@ mod tests {
         assert_eq!(desktop["args"], json!(["connect", url]));
         assert_eq!(desktop["env"]["MCP_ORCH_API_KEY"], "api_key_x");
         assert_eq!(configs["claude-code"]["mcpServers"][name]["type"], "http");
-        assert_eq!(
-            configs["cursor"]["mcpServers"][name],
-            json!({ "url": url, "headers": bearer })
-        );
+        assert_eq!(configs["cursor"]["mcpServers"][name], json!({ "url": url, "headers": bearer }));
         let cline = &configs["cline"]["mcpServers"][name];
         assert_eq!((&cline["type"], &cline["timeout"]), (&json!("streamableHttp"), &json!(60)));
         assert_eq!(configs["vscode"]["servers"][name]["headers"], bearer);

@@ -53,11 +53,7 @@ fn entry(transport: &Transport, values: Option<&LaunchBundle>) -> Option<Map<Str
     Some(entry)
 }
 
-fn http(
-    put: &mut impl FnMut(&str, Value),
-    target: &HttpTarget,
-    values: Option<&LaunchBundle>,
-) {
+fn http(put: &mut impl FnMut(&str, Value), target: &HttpTarget, values: Option<&LaunchBundle>) {
     let full = values.and_then(|values| values.url.as_deref());
     put("url", full.unwrap_or(&target.url).into());
     put("headers", texts(values.map(|values| &values.headers), &target.header_names));
@@ -122,9 +118,6 @@ mod tests {
             r#"{"type":"sse","url":"http://u:canary@h/sse?canary","headers":{"X":"canary"}}"#,
             false,
         );
-        assert_eq!(
-            sse,
-            json!({ "type": "sse", "url": "http://h/sse", "headers": { "X": "…" } })
-        );
+        assert_eq!(sse, json!({ "type": "sse", "url": "http://h/sse", "headers": { "X": "…" } }));
     }
 }

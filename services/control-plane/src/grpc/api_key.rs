@@ -7,9 +7,7 @@ use secrecy::ExposeSecret as _;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Services, read, show, status};
-use crate::use_case::{
-    CreateApiKey, RevokeApiKey, create_api_key, list_api_keys, revoke_api_key,
-};
+use crate::use_case::{CreateApiKey, RevokeApiKey, create_api_key, list_api_keys, revoke_api_key};
 
 #[async_trait]
 impl ApiKeyService for Services {

@@ -8,9 +8,9 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{Services, read, show, status};
 use crate::use_case::{
-    CreateProject, DeleteProject, RemoveMember, SetMember, UpdateProject, UserRef,
-    create_project, delete_project, get_project, list_members, list_projects, remove_member,
-    set_member, update_project,
+    CreateProject, DeleteProject, RemoveMember, SetMember, UpdateProject, UserRef, create_project,
+    delete_project, get_project, list_members, list_projects, remove_member, set_member,
+    update_project,
 };
 
 #[async_trait]

@@ -60,8 +60,8 @@ impl TokenAuthority {
     /// # Errors
     /// When the store is not available or holds no key where the key should be.
     pub async fn open(secrets: &dyn SecretStore, issuer: &str) -> Result<Self, Refusal> {
-        let path = SecretPath::new(TenantId::SYSTEM, KEY_PATH)
-            .map_err(|error| fault::internal(&error))?;
+        let path =
+            SecretPath::new(TenantId::SYSTEM, KEY_PATH).map_err(|error| fault::internal(&error))?;
         let key = match secrets.latest(&path).await {
             Ok((_, key)) => key,
             Err(SecretError::NotFound) => {
@@ -182,8 +182,7 @@ mod tests {
     async fn an_issued_token_is_accepted_until_it_ends_and_by_the_next_start() {
         let store = MemoryStore::new();
         let (user, tenant) = (claims().sub, claims().org);
-        let (token, ends) =
-            authority(&store).await.issue(user, tenant, NOW, Uuid::nil()).unwrap();
+        let (token, ends) = authority(&store).await.issue(user, tenant, NOW, Uuid::nil()).unwrap();
         let again = authority(&store).await;
         let checked = again.check(token.expose_secret(), NOW).unwrap();
         assert_eq!((checked.sub, checked.org), (user, tenant));
@@ -218,8 +217,7 @@ mod tests {
         let (_, key) = store.latest(&path).await.unwrap();
         let public = Ed25519KeyPair::from_pkcs8(key.expose()).unwrap();
         let secret = EncodingKey::from_secret(public.public_key().as_ref());
-        let header =
-            Header { kid: Some(ours.key_id.clone()), ..Header::new(Algorithm::HS256) };
+        let header = Header { kid: Some(ours.key_id.clone()), ..Header::new(Algorithm::HS256) };
         let confused = encode(&header, &claims(), &secret).unwrap();
         assert!(ours.check(&confused, NOW).is_err());
 

@@ -2,19 +2,16 @@
 
 use authz::Action;
 use domain::{ErrorCode, ProjectId, Refusal, ServerId};
-use proto::control::v1 as pb;
 
 use super::file::parse;
 use super::plan::{Existing, ImportAction, Step, plan};
 use crate::app::App;
 use crate::context::Ctx;
-use crate::fault;
-use crate::launch::LaunchBundle;
 use crate::use_case::authorize::authorize;
+use crate::use_case::sealing;
 use crate::use_case::{
     CreateServer, DeleteServer, UpdateServer, create_server, delete_server, update_server,
 };
-use crate::views::ServerView;
 
 /// Most servers of a project that an import looks at.
 const MAX_EXISTING: u32 = 5_000;
@@ -61,7 +58,9 @@ pub async fn import_servers(
     let file = parse(&command.config_json)?;
     let mut existing = Vec::new();
     for view in app.views.servers(ctx.tenant, project, None, MAX_EXISTING).await? {
-        existing.push(Existing { bundle: open(app, ctx, &view).await?, view });
+        // To compare with; none of the values leaves the import.
+        let bundle = sealing::open(app, ctx.tenant, view.config.launch.as_ref()).await?;
+        existing.push(Existing { bundle, view });
     }
     let steps = plan(project, &existing, file, command.prune);
     let mut imported = Vec::with_capacity(steps.len());
@@ -105,32 +104,4 @@ async fn perform(
         _ => {}
     }
     Ok(())
-}
-
-/// The sealed values, to compare with; none of them leaves the import.
-async fn open(app: &App, ctx: &Ctx, view: &ServerView) -> Result<LaunchBundle, Refusal> {
-    let Some(launch) = &view.config.launch else { return Ok(LaunchBundle::default()) };
-    let reference = secrets::SecretRef::new(ctx.tenant, &launch.path, launch.version)
-        .map_err(|error| fault::internal(&error))?;
-    let value = app.secrets.resolve(&reference).await.map_err(fault::secret)?;
-    serde_json::from_slice(value.expose())
-        .map_err(|_| fault::internal(&format!("the launch values at {reference} do not parse")))
-}
-
-impl From<ImportedServer> for pb::ImportedServer {
-    fn from(server: ImportedServer) -> Self {
-        let action = match server.action {
-            ImportAction::Created => pb::ImportAction::Created,
-            ImportAction::Updated => pb::ImportAction::Updated,
-            ImportAction::Unchanged => pb::ImportAction::Unchanged,
-            ImportAction::Deleted => pb::ImportAction::Deleted,
-            ImportAction::Refused => pb::ImportAction::Refused,
-        };
-        Self {
-            name: server.name,
-            action: action.into(),
-            changes: server.changes,
-            server_id: server.server.map(|id| id.to_string()).unwrap_or_default(),
-        }
-    }
 }

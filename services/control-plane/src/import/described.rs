@@ -92,12 +92,7 @@ impl Described {
     }
 }
 
-fn take<T>(
-    given: &mut Vec<&'static str>,
-    name: &'static str,
-    field: &mut T,
-    value: Option<T>,
-) {
+fn take<T>(given: &mut Vec<&'static str>, name: &'static str, field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
         given.push(name);

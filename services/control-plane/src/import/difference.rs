@@ -92,14 +92,13 @@ impl Changes {
         after: &BTreeMap<String, String>,
     ) {
         let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-        let changes = names.into_iter().filter_map(|name| {
-            match (before.get(name), after.get(name)) {
+        let changes =
+            names.into_iter().filter_map(|name| match (before.get(name), after.get(name)) {
                 (None, Some(_)) => Some(format!("{name} added")),
                 (Some(_), None) => Some(format!("{name} removed")),
                 (old, new) if old != new => Some(format!("{name} changed")),
                 _ => None,
-            }
-        });
+            });
         let changes: Vec<_> = changes.collect();
         if !changes.is_empty() {
             self.0.push(format!("{field}: {}", changes.join(", ")));

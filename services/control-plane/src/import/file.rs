@@ -93,9 +93,7 @@ fn options() -> ParseOptions {
 fn plain(value: JsonValue<'_>) -> Value {
     match value {
         JsonValue::String(text) => Value::String(text.into_owned()),
-        JsonValue::Number(text) => {
-            text.parse::<Number>().map_or(Value::Null, Value::Number)
-        }
+        JsonValue::Number(text) => text.parse::<Number>().map_or(Value::Null, Value::Number),
         JsonValue::Boolean(flag) => Value::Bool(flag),
         JsonValue::Object(object) => {
             let fields = object.take_inner().into_iter();
@@ -219,7 +217,8 @@ mod tests {
 
     #[test]
     fn comments_and_trailing_commas_are_allowed_and_json5_is_not() {
-        let entry = only("{ // a comment\n \"mcpServers\": {\"a\": {\"command\": \"x\",}, /* b */ } }");
+        let entry =
+            only("{ // a comment\n \"mcpServers\": {\"a\": {\"command\": \"x\",}, /* b */ } }");
         assert!(entry.server.is_ok());
         assert!(parse("{mcpServers:{}}").is_err());
         assert!(parse("{'mcpServers':{}}").is_err());
@@ -260,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_file_has_limits_and_an_error_shows_where_and_not_what() {
-        let canary = parse(r#"{"mcpServers": {"a": {"env": {"K": "canary" "B" }}}}"#).err().unwrap();
+        let canary =
+            parse(r#"{"mcpServers": {"a": {"env": {"K": "canary" "B" }}}}"#).err().unwrap();
         assert!(!canary.message.contains("canary") && canary.message.contains("line 1"));
         assert!(parse(&" ".repeat(MAX_FILE_BYTES + 1)).is_err());
         assert!(parse(&format!("{{\"mcpServers\":{}", "[".repeat(100_000))).is_err());

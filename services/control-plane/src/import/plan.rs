@@ -89,8 +89,7 @@ impl Step {
 }
 
 /// How a server is started or reached: what a file's entry says as a whole.
-const LAUNCH_FIELDS: [&str; 7] =
-    ["transport", "command", "args", "env", "cwd", "url", "headers"];
+const LAUNCH_FIELDS: [&str; 7] = ["transport", "command", "args", "env", "cwd", "url", "headers"];
 
 /// The steps from `existing` to what the file wants, by name. Servers that the file does not
 /// name are deleted if `prune` says so, else left alone.
@@ -141,11 +140,7 @@ fn create(project: &ProjectId, name: &str, described: Described) -> Result<Step,
     Ok(Step { spec, ..Step::new(name, ImportAction::Created) })
 }
 
-fn change(
-    project: &ProjectId,
-    existing: &Existing,
-    described: Described,
-) -> Result<Step, Refusal> {
+fn change(project: &ProjectId, existing: &Existing, described: Described) -> Result<Step, Refusal> {
     let view = &existing.view;
     let before = side_of(existing);
     let partial = described.spec.command.trim().is_empty() && described.spec.url.trim().is_empty();

@@ -14,7 +14,18 @@ pub const HIDDEN: &str = "…";
 
 /// Flags that take no value, or whose value is the program itself (`python -m module`).
 const BOOLEAN_FLAGS: [&str; 13] = [
-    "-y", "--yes", "-i", "--rm", "-m", "--stdio", "-q", "--quiet", "-t", "-it", "-u", "--init",
+    "-y",
+    "--yes",
+    "-i",
+    "--rm",
+    "-m",
+    "--stdio",
+    "-q",
+    "--quiet",
+    "-t",
+    "-it",
+    "-u",
+    "--init",
     "--interactive",
 ];
 
@@ -50,7 +61,7 @@ fn show_flag(arg: &str, may_be_value: bool) -> String {
         return arg.to_owned();
     }
     if let Some((name, _)) = arg.split_once('=') {
-        let shown = is_flag(name) && !(may_be_value && !is_strict_flag(name));
+        let shown = if may_be_value { is_strict_flag(name) } else { is_flag(name) };
         return if shown { format!("{name}={HIDDEN}") } else { HIDDEN.to_owned() };
     }
     // After a flag that may take a value, this may be a value that begins with a dash.
@@ -85,7 +96,8 @@ fn is_short_flag(arg: &str) -> bool {
 }
 
 /// Marks that tokens begin with.
-const TOKEN_MARKS: [&str; 8] = ["sk-", "pk-", "ghp_", "gho_", "xox", "eyJ", "api_key_", "AKIA"];
+const TOKEN_MARKS: [&str; 9] =
+    ["sk-", "pk-", "ghp_", "gho_", "xoxb-", "xoxp-", "eyJ", "api_key_", "AKIA"];
 
 /// A program, a package, a path or a subcommand, and nothing that looks like a token.
 fn is_plain_word(arg: &str) -> bool {

@@ -37,14 +37,14 @@ fn flags_and_the_package_are_shown_and_values_are_not() {
             vec!["-y", "@modelcontextprotocol/server-github", "--token", "abc"],
             vec!["-y", "@modelcontextprotocol/server-github", "--token", "…"],
         ),
-        (vec!["-m", "mcp_server_time", "--local-timezone=UTC"], vec![
-            "-m",
-            "mcp_server_time",
-            "--local-timezone=…",
-        ]),
-        (vec!["run", "-i", "--rm", "-e", "TOKEN=abc", "image"], vec![
-            "run", "-i", "--rm", "-e", "…", "…",
-        ]),
+        (
+            vec!["-m", "mcp_server_time", "--local-timezone=UTC"],
+            vec!["-m", "mcp_server_time", "--local-timezone=…"],
+        ),
+        (
+            vec!["run", "-i", "--rm", "-e", "TOKEN=abc", "image"],
+            vec!["run", "-i", "--rm", "-e", "…", "…"],
+        ),
         (vec!["--directory", "/srv/x", "run"], vec!["--directory", "…", "…"]),
         (vec!["TOKEN=abc", "node", "x.js"], vec!["…", "…", "…"]),
         (vec!["postgres://user:pass@host/db"], vec!["…"]),

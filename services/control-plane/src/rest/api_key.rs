@@ -84,7 +84,7 @@ pub(super) struct NewApiKey {
 
 /// The keys of the project. Developer.
 #[utoipa::path(
-    get, path = "/projects/{id}/api-keys", tag = "API keys",
+    get, path = "/projects/{id}/api-keys", tag = "API keys", operation_id = "list_api_keys",
     params(
         ("id" = String, Path, description = "the project"),
         ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
@@ -103,15 +103,14 @@ pub(super) async fn list(
     ids: Ids,
     params: Params,
 ) -> Answer<Json<ApiKeyPage>> {
-    let page =
-        use_case::list_api_keys(&app, &ctx, &ids.project()?, &params.paging()?).await?;
+    let page = use_case::list_api_keys(&app, &ctx, &ids.project()?, &params.paging()?).await?;
     let page = page.map(ApiKeyItem::from);
     Ok(Json(ApiKeyPage { api_keys: page.items, next_page_token: page.next }))
 }
 
 /// Makes a key. Developer.
 #[utoipa::path(
-    post, path = "/projects/{id}/api-keys", tag = "API keys",
+    post, path = "/projects/{id}/api-keys", tag = "API keys", operation_id = "create_api_key",
     params(("id" = String, Path, description = "the project")),
     request_body = NewApiKey,
     responses(
@@ -154,7 +153,7 @@ pub(super) fn read_role(body: &Fields) -> Result<Option<Role>, Refusal> {
 
 /// Ends a key. Owner, or who made it.
 #[utoipa::path(
-    delete, path = "/projects/{id}/api-keys/{kid}", tag = "API keys",
+    delete, path = "/projects/{id}/api-keys/{kid}", tag = "API keys", operation_id = "revoke_api_key",
     params(
         ("id" = String, Path, description = "the project"),
         ("kid" = String, Path, description = "the key's id"),

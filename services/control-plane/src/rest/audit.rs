@@ -63,7 +63,7 @@ pub(super) struct AuditPage {
 
 /// What happened in the project, newest first. Developer.
 #[utoipa::path(
-    get, path = "/projects/{id}/audit", tag = "audit",
+    get, path = "/projects/{id}/audit", tag = "audit", operation_id = "list_audit",
     params(
         ("id" = String, Path, description = "the project"),
         ("actor_id" = Option<String>, Query, description = "by this user or key"),

@@ -98,7 +98,7 @@ pub(super) struct CallPage {
 
 /// The calls of the project, newest first.
 #[utoipa::path(
-    get, path = "/projects/{id}/calls", tag = "calls",
+    get, path = "/projects/{id}/calls", tag = "calls", operation_id = "list_calls",
     params(
         ("id" = String, Path, description = "the project"),
         ("server_id" = Option<String>, Query, description = "to this server"),
@@ -155,7 +155,7 @@ fn outcomes(params: &Params) -> Result<Vec<CallOutcome>, Refusal> {
 
 /// One call, with its arguments and result while they are kept, for those who may.
 #[utoipa::path(
-    get, path = "/projects/{id}/calls/{cid}", tag = "calls",
+    get, path = "/projects/{id}/calls/{cid}", tag = "calls", operation_id = "get_call",
     params(
         ("id" = String, Path, description = "the project"),
         ("cid" = String, Path, description = "the call"),

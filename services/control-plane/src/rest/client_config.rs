@@ -30,7 +30,7 @@ pub(super) struct ClineConfig {
 /// The project's configuration for clients: one entry for everything, or one for each server.
 /// An API key of the project may ask, too, and gets itself back in the unified configuration.
 #[utoipa::path(
-    get, path = "/projects/{id}/cline-config", tag = "client configurations",
+    get, path = "/projects/{id}/cline-config", tag = "client configurations", operation_id = "get_cline_config",
     params(
         ("id" = String, Path, description = "the project"),
         ("unified" = Option<bool>, Query, description = "one entry for all servers (the default), \
@@ -89,7 +89,7 @@ pub(super) struct ClientConfigAnswer {
 /// Makes a key, named after the client, and the configuration with it. It is shown in this
 /// answer only. Developer.
 #[utoipa::path(
-    post, path = "/projects/{id}/client-configs", tag = "client configurations",
+    post, path = "/projects/{id}/client-configs", tag = "client configurations", operation_id = "create_client_config",
     params(("id" = String, Path, description = "the project")),
     request_body = ClientConfigBody,
     responses(

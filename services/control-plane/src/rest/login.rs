@@ -46,7 +46,7 @@ struct LoggedIn {
 
 /// Begins a session.
 #[utoipa::path(
-    post, path = "/api/auth/login", tag = "auth", security(()),
+    post, path = "/api/auth/login", tag = "auth", operation_id = "login", security(()),
     request_body = LoginBody,
     responses(
         (status = 200, description = "A session", body = LoginAnswer),

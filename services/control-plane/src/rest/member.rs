@@ -56,7 +56,7 @@ pub(super) struct MemberBody {
 
 /// The members of the project.
 #[utoipa::path(
-    get, path = "/projects/{id}/members", tag = "members",
+    get, path = "/projects/{id}/members", tag = "members", operation_id = "list_members",
     params(
         ("id" = String, Path, description = "the project"),
         ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
@@ -81,7 +81,7 @@ pub(super) async fn list(
 
 /// Adds a registered user or changes a member's role. Owner.
 #[utoipa::path(
-    put, path = "/projects/{id}/members/{uid}", tag = "members",
+    put, path = "/projects/{id}/members/{uid}", tag = "members", operation_id = "set_member",
     params(
         ("id" = String, Path, description = "the project"),
         ("uid" = String, Path, description = "the user's id or e-mail address"),
@@ -114,7 +114,7 @@ pub(super) async fn set(
 
 /// Puts a member out of the project. Owner, or the member itself.
 #[utoipa::path(
-    delete, path = "/projects/{id}/members/{uid}", tag = "members",
+    delete, path = "/projects/{id}/members/{uid}", tag = "members", operation_id = "remove_member",
     params(
         ("id" = String, Path, description = "the project"),
         ("uid" = String, Path, description = "the user's id"),

@@ -100,7 +100,7 @@ pub(super) struct ProjectChange {
 
 /// The caller's projects.
 #[utoipa::path(
-    get, path = "/projects", tag = "projects",
+    get, path = "/projects", tag = "projects", operation_id = "list_projects",
     params(
         ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
         ("page_token" = Option<String>, Query, description = "from the page before"),
@@ -122,7 +122,7 @@ pub(super) async fn list(
 
 /// Makes a project; the caller becomes its Owner.
 #[utoipa::path(
-    post, path = "/projects", tag = "projects",
+    post, path = "/projects", tag = "projects", operation_id = "create_project",
     request_body = NewProject,
     responses(
         (status = 201, body = ProjectItem),
@@ -152,7 +152,7 @@ pub(super) async fn create(
 
 /// One project.
 #[utoipa::path(
-    get, path = "/projects/{id}", tag = "projects",
+    get, path = "/projects/{id}", tag = "projects", operation_id = "get_project",
     params(("id" = String, Path, description = "the project")),
     responses(
         (status = 200, body = ProjectItem),
@@ -171,7 +171,7 @@ pub(super) async fn get(
 
 /// Changes a project. Owner.
 #[utoipa::path(
-    patch, path = "/projects/{id}", tag = "projects",
+    patch, path = "/projects/{id}", tag = "projects", operation_id = "update_project",
     params(("id" = String, Path, description = "the project")),
     request_body = ProjectChange,
     responses(
@@ -220,7 +220,7 @@ fn choice<T>(
 
 /// Ends a project. Owner.
 #[utoipa::path(
-    delete, path = "/projects/{id}", tag = "projects",
+    delete, path = "/projects/{id}", tag = "projects", operation_id = "delete_project",
     params(("id" = String, Path, description = "the project")),
     responses(
         (status = 204),

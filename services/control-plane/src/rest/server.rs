@@ -27,8 +27,8 @@ const MAX_LIST: usize = 5_000;
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the body, which is read field by field")]
 pub(super) struct ServerBody {
-    /// 1–64 characters of `[A-Za-z0-9_.-]` and spaces, unique in the project.
-    name: String,
+    /// 1–64 characters of `[A-Za-z0-9_.-]` and spaces, unique in the project. Needed to register.
+    name: Option<String>,
     /// `stdio`, `sse`, `streamable_http` (also `http`, `streamableHttp`); also `transport_type`.
     /// If absent: `stdio` with a command, else found out by trying.
     #[schema(example = "sse")]
@@ -64,7 +64,7 @@ pub(super) struct ToggleBody {
 
 /// The servers of the project, by name. An API key of the project may ask, too.
 #[utoipa::path(
-    get, path = "/projects/{id}/servers", tag = "servers",
+    get, path = "/projects/{id}/servers", tag = "servers", operation_id = "list_servers",
     params(("id" = String, Path, description = "the project")),
     responses(
         (status = 200, body = Vec<ServerItem>),
@@ -90,7 +90,7 @@ pub(super) async fn list(
 
 /// Registers a server and connects once to learn what it offers. Owner.
 #[utoipa::path(
-    post, path = "/projects/{id}/servers", tag = "servers",
+    post, path = "/projects/{id}/servers", tag = "servers", operation_id = "create_server",
     params(("id" = String, Path, description = "the project")),
     request_body = ServerBody,
     responses(
@@ -125,7 +125,7 @@ pub(super) async fn create(
 
 /// One server.
 #[utoipa::path(
-    get, path = "/projects/{id}/servers/{sid}", tag = "servers",
+    get, path = "/projects/{id}/servers/{sid}", tag = "servers", operation_id = "get_server",
     params(
         ("id" = String, Path, description = "the project"),
         ("sid" = String, Path, description = "the server"),
@@ -141,14 +141,13 @@ pub(super) async fn get(
     caller: Caller,
     ids: Ids,
 ) -> Answer<Json<ServerItem>> {
-    let view =
-        use_case::get_server(&app, &caller.ctx, &ids.project()?, server(&ids)?).await?;
+    let view = use_case::get_server(&app, &caller.ctx, &ids.project()?, server(&ids)?).await?;
     Ok(Json(view.into()))
 }
 
 /// Changes a server: its type, too. Its name and history stay. Owner.
 #[utoipa::path(
-    put, path = "/projects/{id}/servers/{sid}", tag = "servers",
+    put, path = "/projects/{id}/servers/{sid}", tag = "servers", operation_id = "update_server",
     params(
         ("id" = String, Path, description = "the project"),
         ("sid" = String, Path, description = "the server"),
@@ -208,7 +207,7 @@ fn keep_type(described: &mut Described, now: &Transport) -> Result<(), Refusal> 
 
 /// Forgets a server. Owner.
 #[utoipa::path(
-    delete, path = "/projects/{id}/servers/{sid}", tag = "servers",
+    delete, path = "/projects/{id}/servers/{sid}", tag = "servers", operation_id = "delete_server",
     params(
         ("id" = String, Path, description = "the project"),
         ("sid" = String, Path, description = "the server"),
@@ -226,15 +225,14 @@ pub(super) async fn delete(
     IdempotencyKey(idempotency_key): IdempotencyKey,
     ids: Ids,
 ) -> Answer<StatusCode> {
-    let command =
-        DeleteServer { project: ids.project()?, server: server(&ids)?, idempotency_key };
+    let command = DeleteServer { project: ids.project()?, server: server(&ids)?, idempotency_key };
     use_case::delete_server(&app, &ctx, command).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Takes a server in or out of use. Owner.
 #[utoipa::path(
-    post, path = "/projects/{id}/servers/{sid}/toggle", tag = "servers",
+    post, path = "/projects/{id}/servers/{sid}/toggle", tag = "servers", operation_id = "toggle_server",
     params(
         ("id" = String, Path, description = "the project"),
         ("sid" = String, Path, description = "the server"),
@@ -266,7 +264,7 @@ pub(super) async fn toggle(
 
 /// Shows a tool to clients, or hides it. Owner.
 #[utoipa::path(
-    post, path = "/projects/{id}/servers/{sid}/tools/{tool}/toggle", tag = "servers",
+    post, path = "/projects/{id}/servers/{sid}/tools/{tool}/toggle", tag = "servers", operation_id = "toggle_tool",
     params(
         ("id" = String, Path, description = "the project"),
         ("sid" = String, Path, description = "the server"),

@@ -52,7 +52,7 @@ impl From<TestReport> for TestAnswer {
 
 /// A real handshake with the saved configuration, step by step. Developer.
 #[utoipa::path(
-    post, path = "/projects/{id}/servers/{sid}/test", tag = "servers",
+    post, path = "/projects/{id}/servers/{sid}/test", tag = "servers", operation_id = "test_server",
     params(
         ("id" = String, Path, description = "the project"),
         ("sid" = String, Path, description = "the server"),
@@ -83,7 +83,7 @@ pub(super) struct LogAnswer {
 
 /// The last lines that a stdio server wrote to its stderr. Developer.
 #[utoipa::path(
-    get, path = "/projects/{id}/servers/{sid}/log", tag = "servers",
+    get, path = "/projects/{id}/servers/{sid}/log", tag = "servers", operation_id = "get_server_log",
     params(
         ("id" = String, Path, description = "the project"),
         ("sid" = String, Path, description = "the server"),
@@ -104,8 +104,7 @@ pub(super) async fn log(
     params: Params,
 ) -> Answer<Json<LogAnswer>> {
     let max_lines = params.get("max_lines", "must be 0 to 1000")?.unwrap_or(0);
-    let lines =
-        use_case::server_log(&app, &ctx, &ids.project()?, server(&ids)?, max_lines).await?;
+    let lines = use_case::server_log(&app, &ctx, &ids.project()?, server(&ids)?, max_lines).await?;
     Ok(Json(LogAnswer { lines }))
 }
 
@@ -150,7 +149,7 @@ pub(super) struct ToolPage {
 
 /// What a server offers, as last learnt.
 #[utoipa::path(
-    get, path = "/projects/{id}/servers/{sid}/tools", tag = "servers",
+    get, path = "/projects/{id}/servers/{sid}/tools", tag = "servers", operation_id = "list_tools",
     params(
         ("id" = String, Path, description = "the project"),
         ("sid" = String, Path, description = "the server"),
@@ -170,8 +169,7 @@ pub(super) async fn tools(
     params: Params,
 ) -> Answer<Json<ToolPage>> {
     let (project, server) = (ids.project()?, server(&ids)?);
-    let page =
-        use_case::list_tools(&app, &ctx, &project, Some(server), &params.paging()?).await?;
+    let page = use_case::list_tools(&app, &ctx, &project, Some(server), &params.paging()?).await?;
     let page = page.map(ToolItem::from);
     Ok(Json(ToolPage { tools: page.items, next_page_token: page.next }))
 }
@@ -207,7 +205,7 @@ impl From<ImportedServer> for ImportedItem {
 /// Takes servers over from a client's configuration file, by name. Owner. The body is the file,
 /// comments allowed.
 #[utoipa::path(
-    post, path = "/projects/{id}/servers/import", tag = "servers",
+    post, path = "/projects/{id}/servers/import", tag = "servers", operation_id = "import_servers",
     params(
         ("id" = String, Path, description = "the project"),
         ("dry_run" = Option<bool>, Query, description = "only say what would change"),

@@ -14,9 +14,8 @@ pub(super) fn show(time: Timestamp) -> String {
 /// # Errors
 /// Names the field.
 pub(super) fn parse(field: &str, text: &str) -> Result<Timestamp, Refusal> {
-    let time = DateTime::parse_from_rfc3339(text).map_err(|_| {
-        Refusal::invalid(field, "must be a time such as 2026-01-31T12:00:00Z")
-    })?;
+    let time = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| Refusal::invalid(field, "must be a time such as 2026-01-31T12:00:00Z"))?;
     Ok(Timestamp::from_micros(time.timestamp_micros()))
 }
 

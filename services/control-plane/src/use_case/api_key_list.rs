@@ -22,7 +22,6 @@ pub async fn list_api_keys(
 ) -> Result<Page<ApiKeyView>, Refusal> {
     authorize(app, ctx, project, Action::ApiKeysRead).await?;
     let after = paging.after(LIST)?;
-    let items =
-        app.views.api_keys(ctx.tenant, project, after.as_deref(), paging.size()).await?;
+    let items = app.views.api_keys(ctx.tenant, project, after.as_deref(), paging.size()).await?;
     Ok(Page::cut(items, paging, LIST, |key| key.id.to_string()))
 }

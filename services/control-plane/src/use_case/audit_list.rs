@@ -53,7 +53,7 @@ pub async fn list_audit(
     let entries = app.views.audit(ctx.tenant, filter, before, paging.size()).await?;
     let mut page = Page::cut(entries, paging, LIST, |entry| entry.position.to_string());
     for entry in &mut page.items {
-        let event = app.store.event(ctx.tenant, entry.event).await.map_err(fault::store)?;
+        let event = app.store.event(entry.tenant, entry.event).await.map_err(fault::store)?;
         if let Some(event) = event {
             entry.event_json = String::from_utf8_lossy(&event.payload).into_owned();
         }

@@ -11,6 +11,8 @@ use crate::context::Ctx;
 use crate::views::CallWithBody;
 
 const LIST: &str = "calls";
+/// A page ends after the call whose body exceeds this: what clients of gRPC take is 4 MiB.
+const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// Which calls are wanted. What is absent lets everything through.
 #[derive(Clone, Debug, Default)]
@@ -52,13 +54,22 @@ pub async fn list_calls(
     let calls = app.views.calls(ctx.tenant, project, filter, before, paging.size()).await?;
     let page = Page::cut(calls, paging, LIST, |call| call.position.to_string());
     let bodies = filter.include_arguments && app.authorizer.allows(role, Action::CallsReadBody);
-    let mut items = Vec::with_capacity(page.items.len());
+    let mut shown = Page { items: Vec::with_capacity(page.items.len()), next: page.next };
+    let mut bytes = 0;
     for call in page.items {
-        items.push(if bodies {
+        if bytes > MAX_BODY_BYTES {
+            // The rest comes with the next page.
+            let last = shown.items.last().map(|last: &CallWithBody| last.call.position);
+            shown.next = last.map(|position| Page::<()>::token(LIST, &position.to_string()));
+            break;
+        }
+        let with_body = if bodies {
             with_body(app, ctx, call).await?
         } else {
             CallWithBody { call, arguments: None, result: None }
-        });
+        };
+        bytes += with_body.body_bytes();
+        shown.items.push(with_body);
     }
-    Ok(Page { items, next: page.next })
+    Ok(shown)
 }

@@ -70,9 +70,8 @@ pub async fn login(app: &App, attempt: Login) -> Result<Session, Refusal> {
 
 async fn verifier_of(app: &App, user: &UserView) -> Result<secrets::SecretValue, Refusal> {
     let credential = &user.credential;
-    let reference =
-        secrets::SecretRef::new(TenantId::SYSTEM, &credential.path, credential.version)
-            .map_err(|error| fault::internal(&error))?;
+    let reference = secrets::SecretRef::new(TenantId::SYSTEM, &credential.path, credential.version)
+        .map_err(|error| fault::internal(&error))?;
     app.secrets.resolve(&reference).await.map_err(fault::secret)
 }
 

@@ -22,7 +22,6 @@ pub async fn list_members(
 ) -> Result<Page<MemberView>, Refusal> {
     authorize(app, ctx, project, Action::MembersRead).await?;
     let after = paging.after(LIST)?;
-    let items =
-        app.views.members(ctx.tenant, project, after.as_deref(), paging.size()).await?;
+    let items = app.views.members(ctx.tenant, project, after.as_deref(), paging.size()).await?;
     Ok(Page::cut(items, paging, LIST, |member| member.user.to_string()))
 }

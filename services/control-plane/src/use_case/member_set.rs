@@ -49,9 +49,8 @@ pub async fn set_member(app: &App, ctx: &Ctx, command: SetMember) -> Result<Memb
     })
     .await?;
     let member = app.views.member(ctx.tenant, &command.project, user).await?;
-    member.ok_or_else(|| {
-        Refusal::new(ErrorCode::Conflict, "the member was removed at the same time")
-    })
+    member
+        .ok_or_else(|| Refusal::new(ErrorCode::Conflict, "the member was removed at the same time"))
 }
 
 /// A user of the organization. One of another organization is as unknown as any.

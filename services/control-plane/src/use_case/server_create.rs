@@ -80,11 +80,7 @@ async fn register(
     }
 }
 
-fn registration(
-    command: &CreateServer,
-    name: &ServerName,
-    config: &ServerConfig,
-) -> ServerCommand {
+fn registration(command: &CreateServer, name: &ServerName, config: &ServerConfig) -> ServerCommand {
     ServerCommand::Register {
         project: command.project.clone(),
         name: name.clone(),
@@ -94,10 +90,7 @@ fn registration(
 }
 
 /// The configuration of a specification, before its values are sealed.
-pub(crate) fn config_of(
-    spec: &ServerSpec,
-    transport: domain::server::Transport,
-) -> ServerConfig {
+pub(crate) fn config_of(spec: &ServerSpec, transport: domain::server::Transport) -> ServerConfig {
     ServerConfig {
         transport,
         launch: None,

@@ -2,7 +2,7 @@
 
 use authz::Action;
 use domain::server::{Server, ServerCommand};
-use domain::{ProjectId, Refusal, ServerId, TenantId};
+use domain::{EventId, ProjectId, Refusal, ServerId, TenantId};
 
 use super::sealing;
 use super::server_create::release_name;
@@ -34,7 +34,7 @@ pub async fn delete_server(app: &App, ctx: &Ctx, command: DeleteServer) -> Resul
         return Ok(());
     }
     let (project, server) = (&command.project, command.server);
-    require_server(app, ctx, project, server, Action::ServersWrite).await?;
+    let view = require_server(app, ctx, project, server, Action::ServersWrite).await?;
     let target = Target::of::<Server>(ctx.tenant, server).under(idempotency);
     shell::execute::<Server>(app, ctx, target, |state| {
         let mut plan = Plan::from(domain::server::decide(state, ServerCommand::Delete)?);
@@ -45,6 +45,7 @@ pub async fn delete_server(app: &App, ctx: &Ctx, command: DeleteServer) -> Resul
     })
     .await?;
     destroy_launch_values(app, ctx.tenant, server).await;
+    destroy_catalogue(app, ctx.tenant, view.catalogue_event).await;
     Ok(())
 }
 
@@ -54,5 +55,13 @@ pub(crate) async fn destroy_launch_values(app: &App, tenant: TenantId, server: S
     let Ok(path) = sealing::path(tenant, server) else { return };
     if let Err(error) = app.secrets.delete(&path).await {
         tracing::warn!(%error, %server, "launch values of a deleted server were not destroyed");
+    }
+}
+
+/// Destroys a catalogue that nothing refers to any more. A failure is logged.
+pub(crate) async fn destroy_catalogue(app: &App, tenant: TenantId, event: Option<EventId>) {
+    let Some(event) = event else { return };
+    if let Err(error) = app.store.destroy_bodies(tenant, &[event]).await {
+        tracing::warn!(%error, "a catalogue that is of no use any more was not destroyed");
     }
 }

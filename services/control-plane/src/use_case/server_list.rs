@@ -22,7 +22,6 @@ pub async fn list_servers(
 ) -> Result<Page<ServerView>, Refusal> {
     authorize(app, ctx, project, Action::ServersRead).await?;
     let after = paging.after(LIST)?;
-    let items =
-        app.views.servers(ctx.tenant, project, after.as_deref(), paging.size()).await?;
+    let items = app.views.servers(ctx.tenant, project, after.as_deref(), paging.size()).await?;
     Ok(Page::cut(items, paging, LIST, |server| server.name.clone()))
 }

@@ -40,8 +40,8 @@ pub async fn server_log(
         server: server.to_string(),
         max_lines: if max_lines == 0 { DEFAULT_LINES } else { max_lines },
     };
-    let subject = Subject::new(format!("worker.stderr.{server}"))
-        .map_err(|error| fault::internal(&error))?;
+    let subject =
+        Subject::new(format!("worker.stderr.{server}")).map_err(|error| fault::internal(&error))?;
     let answer = app.bus.request(&subject, request.encode_to_vec().into(), LIMIT).await;
     let answer = answer.map_err(|error| bus_refusal(&error))?;
     let reply = StderrReply::decode(answer).map_err(|error| fault::internal(&error))?;

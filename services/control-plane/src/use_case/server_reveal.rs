@@ -35,7 +35,7 @@ pub async fn reveal_servers(
     ctx: &Ctx,
     project: &ProjectId,
 ) -> Result<Vec<RevealedServer>, Refusal> {
-    authorize(app, ctx, project, Action::ClientConfigsRead).await?;
+    authorize(app, ctx, project, Action::ServersReveal).await?;
     if matches!(ctx.principal, Principal::ApiKey { .. }) {
         return Err(Refusal::new(
             ErrorCode::PermissionDenied,

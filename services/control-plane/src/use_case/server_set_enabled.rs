@@ -40,11 +40,8 @@ pub async fn set_server_enabled(
     let idempotency = shell::idempotency(app, ctx, key, fingerprint).await?;
     let target = Target::of::<Server>(ctx.tenant, server).under(idempotency);
     shell::execute::<Server>(app, ctx, target, |state| {
-        let change = ServerCommand::Change {
-            name: None,
-            config: None,
-            disabled: Some(!command.enabled),
-        };
+        let change =
+            ServerCommand::Change { name: None, config: None, disabled: Some(!command.enabled) };
         Ok(domain::server::decide(state, change)?.into())
     })
     .await?;

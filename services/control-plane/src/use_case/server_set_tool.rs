@@ -42,10 +42,7 @@ pub async fn set_tool_enabled(
     let idempotency = shell::idempotency(app, ctx, key, fingerprint).await?;
     let target = Target::of::<Server>(ctx.tenant, server).under(idempotency);
     shell::execute::<Server>(app, ctx, target, |state| {
-        let set = ServerCommand::SetTool {
-            tool: command.tool.clone(),
-            enabled: command.enabled,
-        };
+        let set = ServerCommand::SetTool { tool: command.tool.clone(), enabled: command.enabled };
         Ok(domain::server::decide(state, set)?.into())
     })
     .await?;

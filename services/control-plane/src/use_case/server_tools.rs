@@ -45,8 +45,7 @@ pub async fn list_tools(
         let skip = if server.name == after_server { skip } else { 0 };
         let wanted = paging.size() as usize + 1 - tools.len();
         let offered = tools_of(app, ctx, server, naming).await?;
-        let numbered = offered.into_iter().enumerate().skip(skip).take(wanted);
-        tools.extend(numbered.map(|(index, tool)| (index, tool)));
+        tools.extend(offered.into_iter().enumerate().skip(skip).take(wanted));
         if tools.len() > paging.size() as usize {
             break;
         }
@@ -68,9 +67,7 @@ fn start(paging: &Paging) -> Result<(String, usize), Refusal> {
 fn naming(rule: NamingRule, servers: &[ServerView]) -> Naming {
     let single = servers.iter().filter(|server| !server.disabled).count() == 1;
     match rule {
-        NamingRule::PlainWhenSingle if single => {
-            Naming::unprefixed(Naming::DEFAULT_MAX_CHARS)
-        }
+        NamingRule::PlainWhenSingle if single => Naming::unprefixed(Naming::DEFAULT_MAX_CHARS),
         _ => Naming::default(),
     }
 }

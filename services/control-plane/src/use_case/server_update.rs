@@ -47,9 +47,8 @@ pub async fn update_server(
 ) -> Result<ServerView, Refusal> {
     let (project, server) = (&command.project, command.server);
     require_server(app, ctx, project, server, Action::ServersWrite).await?;
-    let fingerprint = fingerprint("server.update", &command.spec)
-        .text(&server.to_string())
-        .debug(&command.mask);
+    let fingerprint =
+        fingerprint("server.update", &command.spec).text(&server.to_string()).debug(&command.mask);
     let key = command.idempotency_key.as_deref();
     let idempotency = shell::idempotency(app, ctx, key, fingerprint).await?;
     if shell::former(app, ctx.tenant, idempotency.as_ref()).await?.is_none() {
@@ -189,9 +188,7 @@ fn keep_hidden(before: &ActiveServer, old: &LaunchBundle, new: &mut ServerSpec) 
                 }
             }
         }
-        Transport::Sse(target)
-        | Transport::StreamableHttp(target)
-        | Transport::Probe(target) => {
+        Transport::Sse(target) | Transport::StreamableHttp(target) | Transport::Probe(target) => {
             if let Some(full) = old.url.as_ref().filter(|_| new.url == target.url) {
                 new.url.clone_from(full);
             }

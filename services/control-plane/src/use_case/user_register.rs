@@ -33,11 +33,7 @@ pub const MAX_PASSWORD: usize = 1_024;
 ///
 /// # Errors
 /// `PermissionDenied`, `InvalidArgument`; `AlreadyExists` when the address is registered.
-pub async fn register_user(
-    app: &App,
-    ctx: &Ctx,
-    command: RegisterUser,
-) -> Result<UserId, Refusal> {
+pub async fn register_user(app: &App, ctx: &Ctx, command: RegisterUser) -> Result<UserId, Refusal> {
     require_organization_owner(app, ctx).await?;
     let id = register(app, ctx, &command).await?;
     let target = Target::of::<Organization>(ctx.tenant, ctx.tenant);
@@ -53,11 +49,7 @@ pub async fn register_user(
 ///
 /// # Errors
 /// As [`register_user`].
-pub async fn create_user(
-    app: &App,
-    ctx: &Ctx,
-    command: &RegisterUser,
-) -> Result<UserId, Refusal> {
+pub async fn create_user(app: &App, ctx: &Ctx, command: &RegisterUser) -> Result<UserId, Refusal> {
     if ctx.principal != Principal::System {
         let message = "only the operator registers people outside an organization";
         return Err(Refusal::new(ErrorCode::PermissionDenied, message));
@@ -85,10 +77,7 @@ async fn register(app: &App, ctx: &Ctx, command: &RegisterUser) -> Result<UserId
             value: email.clone(),
             holder: id.to_string(),
         };
-        Ok(Plan {
-            events: domain::user::decide(state, register)?,
-            reservations: vec![reservation],
-        })
+        Ok(Plan { events: domain::user::decide(state, register)?, reservations: vec![reservation] })
     })
     .await;
     match done {

@@ -65,10 +65,9 @@ async fn compare(
     table: &'static str,
     keys: &[&str],
 ) -> Result<TableReport, sqlx::Error> {
-    let rows: i64 =
-        sqlx::query_scalar(AssertSqlSafe(format!("SELECT COUNT(*) FROM main.{table}")))
-            .fetch_one(&mut *db)
-            .await?;
+    let rows: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT COUNT(*) FROM main.{table}")))
+        .fetch_one(&mut *db)
+        .await?;
     let key = key_of(keys, "");
     let here = only_in(db, table, &key, "main", "fresh").await?;
     let there = only_in(db, table, &key, "fresh", "main").await?;

@@ -1,6 +1,6 @@
 //! The audit log, newest first.
 
-use domain::{EventId, TenantId, Timestamp};
+use domain::{EventId, ServerId, TenantId, Timestamp};
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 
 use super::{AuditView, ViewError, Views, one_more, signed, unsigned};
@@ -9,6 +9,7 @@ use crate::use_case::AuditFilter;
 #[derive(FromRow)]
 struct AuditRow {
     position: i64,
+    tenant: String,
     project_id: String,
     event_id: String,
     time_us: i64,
@@ -24,6 +25,7 @@ impl AuditRow {
     fn view(self) -> Result<AuditView, ViewError> {
         Ok(AuditView {
             position: unsigned(self.position),
+            tenant: self.tenant.parse().map_err(ViewError::damaged)?,
             time: Timestamp::from_micros(self.time_us),
             actor_kind: self.actor_kind,
             actor_id: self.actor_id,
@@ -48,10 +50,20 @@ impl Views {
         limit: u32,
     ) -> Result<Vec<AuditView>, ViewError> {
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT position, project_id, event_id, time_us, actor_kind, actor_id, action, \
-             target_kind, target_id, outcome FROM audit_entry WHERE tenant = ",
+            "SELECT position, tenant, project_id, event_id, time_us, actor_kind, actor_id, \
+             action, target_kind, target_id, outcome FROM audit_entry WHERE (tenant = ",
         );
         query.push_bind(tenant.to_string());
+        if filter.project.is_none() {
+            // People live in the system tenant; their logins are told to their organization.
+            query.push(" OR (tenant = ").push_bind(TenantId::SYSTEM.to_string());
+            query.push(
+                " AND target_kind IN ('user', 'login') AND target_id IN \
+                 (SELECT user_id FROM organization_member WHERE tenant = ",
+            );
+            query.push_bind(tenant.to_string()).push("))");
+        }
+        query.push(")");
         if let Some(before) = before {
             query.push(" AND position < ").push_bind(signed(before));
         }
@@ -59,6 +71,30 @@ impl Views {
         query.push(" ORDER BY position DESC LIMIT ").push_bind(one_more(limit));
         let rows: Vec<AuditRow> = query.build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter().map(AuditRow::view).collect()
+    }
+}
+
+impl Views {
+    /// Servers that were registered and are gone, the last ones first, and whose they were. For
+    /// the process's own upkeep, so without a tenant.
+    pub(crate) async fn gone_servers(
+        &self,
+        limit: u32,
+    ) -> Result<Vec<(TenantId, ServerId)>, ViewError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT tenant, target_id FROM audit_entry WHERE action = 'server.registered' \
+             AND target_id NOT IN (SELECT server_id FROM server) \
+             ORDER BY position DESC LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|(tenant, server)| {
+                let tenant = tenant.parse().map_err(ViewError::damaged)?;
+                Ok((tenant, server.parse().map_err(ViewError::damaged)?))
+            })
+            .collect()
     }
 }
 

@@ -20,18 +20,18 @@ const NAME: &str = "views";
 
 /// The checkpoint of a file.
 pub(crate) async fn read(connection: &mut SqliteConnection) -> Result<Checkpoint, sqlx::Error> {
-    let row: Option<(i64, i64, String)> = sqlx::query_as(
-        "SELECT position, configuration, event_id FROM checkpoint WHERE name = $1",
-    )
-    .bind(NAME)
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.map(|(position, configuration, event_id)| Checkpoint {
-        position: Position::new(unsigned(position)),
-        configuration: Position::new(unsigned(configuration)),
-        event_id,
-    })
-    .unwrap_or_default())
+    let row: Option<(i64, i64, String)> =
+        sqlx::query_as("SELECT position, configuration, event_id FROM checkpoint WHERE name = $1")
+            .bind(NAME)
+            .fetch_optional(connection)
+            .await?;
+    Ok(row
+        .map(|(position, configuration, event_id)| Checkpoint {
+            position: Position::new(unsigned(position)),
+            configuration: Position::new(unsigned(configuration)),
+            event_id,
+        })
+        .unwrap_or_default())
 }
 
 /// Moves the checkpoint.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 
@@ -121,9 +120,6 @@ async fn has_our_schema(path: &Path) -> bool {
     applied.is_ok_and(|applied| applied == ours.collect::<Vec<_>>())
 }
 
-fn failed(
-    path: &Path,
-    source: impl std::error::Error + Send + Sync + 'static,
-) -> OpenViewsError {
+fn failed(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> OpenViewsError {
     OpenViewsError::Failed { path: path.to_owned(), source: Box::new(source) }
 }

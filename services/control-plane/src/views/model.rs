@@ -4,7 +4,7 @@ use domain::call::CallOutcome;
 use domain::connection::{CatalogueSummary, Observation};
 use domain::project::ProjectSettings;
 use domain::server::ServerConfig;
-use domain::{ApiKeyId, CallId, EventId, ProjectId, Role, ServerId, Timestamp, UserId};
+use domain::{ApiKeyId, CallId, EventId, ProjectId, Role, ServerId, TenantId, Timestamp, UserId};
 use serde_json::value::RawValue;
 
 /// A project, as one caller sees it.
@@ -185,11 +185,20 @@ pub struct CallWithBody {
     pub result: Option<Box<RawValue>>,
 }
 
+impl CallWithBody {
+    /// Bytes of arguments and result.
+    pub(crate) fn body_bytes(&self) -> usize {
+        [&self.arguments, &self.result].into_iter().flatten().map(|json| json.get().len()).sum()
+    }
+}
+
 /// One entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditView {
     /// Its position in the log.
     pub position: u64,
+    /// Whose event it is: the organization's, or the system's for its people and their logins.
+    pub tenant: TenantId,
     /// When it was recorded.
     pub time: Timestamp,
     /// `user`, `api_key` or `system`.

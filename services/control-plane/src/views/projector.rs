@@ -192,8 +192,7 @@ async fn belongs(store: &dyn EventStore, checkpoint: &Checkpoint) -> Result<bool
     let page = store.read(Position::new(before), &ReadFilter::all(), 1).await?;
     let event = page.events.first();
     Ok(event.is_some_and(|event| {
-        event.position == checkpoint.position
-            && event.event_id.to_string() == checkpoint.event_id
+        event.position == checkpoint.position && event.event_id.to_string() == checkpoint.event_id
     }))
 }
 

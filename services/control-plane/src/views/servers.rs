@@ -55,10 +55,7 @@ impl ServerRow {
             disabled,
             disabled_tools: Vec::new(),
             created_at: Timestamp::from_micros(self.created_at_us),
-            observed_at: self
-                .observed_at_us
-                .filter(|at| *at != 0)
-                .map(Timestamp::from_micros),
+            observed_at: self.observed_at_us.filter(|at| *at != 0).map(Timestamp::from_micros),
             catalogue_event: event
                 .map(str::parse::<EventId>)
                 .transpose()
@@ -113,7 +110,9 @@ impl Views {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<ServerView>, ViewError> {
-        let sql = select!("WHERE s.project_id = $1 AND s.tenant = $2 AND s.name > $3 ORDER BY s.name LIMIT $4");
+        let sql = select!(
+            "WHERE s.project_id = $1 AND s.tenant = $2 AND s.name > $3 ORDER BY s.name LIMIT $4"
+        );
         let rows: Vec<ServerRow> = sqlx::query_as(sql)
             .bind(project.as_str())
             .bind(tenant.to_string())
@@ -132,8 +131,7 @@ impl Views {
         project: &ProjectId,
         server: ServerId,
     ) -> Result<Option<ServerView>, ViewError> {
-        let sql =
-            select!("WHERE s.project_id = $1 AND s.tenant = $2 AND s.server_id = $3");
+        let sql = select!("WHERE s.project_id = $1 AND s.tenant = $2 AND s.server_id = $3");
         let row: Option<ServerRow> = sqlx::query_as(sql)
             .bind(project.as_str())
             .bind(tenant.to_string())
@@ -168,12 +166,13 @@ impl Views {
         tenant: TenantId,
         project: &ProjectId,
     ) -> Result<Vec<ServerId>, ViewError> {
-        let ids: Vec<String> =
-            sqlx::query_scalar("SELECT server_id FROM server WHERE project_id = $1 AND tenant = $2")
-                .bind(project.as_str())
-                .bind(tenant.to_string())
-                .fetch_all(&self.pool)
-                .await?;
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT server_id FROM server WHERE project_id = $1 AND tenant = $2",
+        )
+        .bind(project.as_str())
+        .bind(tenant.to_string())
+        .fetch_all(&self.pool)
+        .await?;
         ids.iter().map(|id| id.parse().map_err(ViewError::damaged)).collect()
     }
 
@@ -191,6 +190,23 @@ impl Views {
         .bind(server.to_string())
         .bind(tenant.to_string())
         .bind(hash)
+        .fetch_optional(&self.pool)
+        .await?;
+        let event = event.filter(|event| !event.is_empty());
+        event.map(|event| event.parse().map_err(ViewError::damaged)).transpose()
+    }
+
+    /// The event that has the server's catalogue.
+    pub(crate) async fn last_catalogue_event(
+        &self,
+        tenant: TenantId,
+        server: &str,
+    ) -> Result<Option<EventId>, ViewError> {
+        let event: Option<String> = sqlx::query_scalar(
+            "SELECT catalogue_event FROM connection WHERE server_id = $1 AND tenant = $2",
+        )
+        .bind(server.to_owned())
+        .bind(tenant.to_string())
         .fetch_optional(&self.pool)
         .await?;
         let event = event.filter(|event| !event.is_empty());

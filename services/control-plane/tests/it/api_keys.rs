@@ -38,11 +38,11 @@ async fn a_key_is_shown_once_and_known_by_its_hash() {
 
     let ctx = authenticate_api_key(&world.app, &made.secret).await.unwrap();
     assert_eq!(ctx.tenant, owner.tenant);
-    assert!(matches!(ctx.principal, Principal::ApiKey { ref project, .. } if *project == owner.project));
-    let listed = pb::ListApiKeysRequest {
-        project_id: owner.project.to_string(),
-        ..Default::default()
-    };
+    assert!(
+        matches!(ctx.principal, Principal::ApiKey { ref project, .. } if *project == owner.project)
+    );
+    let listed =
+        pb::ListApiKeysRequest { project_id: owner.project.to_string(), ..Default::default() };
     let listed = owner.caller.keys().list_api_keys(listed).await.unwrap().into_inner();
     assert_eq!(listed.api_keys.len(), 2);
     assert!(!format!("{listed:?}").contains(&made.secret));
@@ -84,10 +84,8 @@ async fn ended_keys_are_refused_like_unknown_ones() {
     let own = make(&dave, create(&owner, pb::Role::Developer)).await;
     let mut brief = create(&owner, pb::Role::Developer);
     let end = world.clock.now().plus_seconds(60);
-    brief.expire_time = Some(prost_types::Timestamp {
-        seconds: end.as_micros() / 1_000_000,
-        nanos: 0,
-    });
+    brief.expire_time =
+        Some(prost_types::Timestamp { seconds: end.as_micros() / 1_000_000, nanos: 0 });
     let brief = make(&owner.caller, brief).await;
     let revoke = |key: &pb::CreateApiKeyResponse| pb::RevokeApiKeyRequest {
         project_id: owner.project.to_string(),

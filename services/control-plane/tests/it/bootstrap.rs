@@ -3,6 +3,7 @@
 use control_plane::identity::{authenticate_api_key, authenticate_session};
 use control_plane::use_case::{Bootstrap, RegisterUser, bootstrap, create_user};
 use domain::{ErrorCode, TenantId};
+use event_store::EventStore as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::support::{PASSWORD, World};
@@ -13,12 +14,12 @@ async fn the_first_start_makes_an_owner_a_project_and_a_key_and_the_next_one_not
     let key = owner.first.api_key.expose_secret().to_owned();
     let ctx = authenticate_api_key(&world.app, &key).await.unwrap();
     assert_eq!(ctx.tenant, owner.tenant);
-    let head = world.app.views().progress().position;
+    let head = world.store.head().await.unwrap();
     let world = world.restart().await;
     let again = bootstrap(&world.app, Bootstrap::default()).await.unwrap();
     assert!(again.first.is_none());
     assert_eq!((again.tenant, again.project), (owner.tenant, owner.project));
-    assert_eq!(world.app.views().progress().position, head, "no event more");
+    assert_eq!(world.store.head().await.unwrap(), head, "no event more");
     assert!(authenticate_api_key(&world.app, &key).await.is_ok());
     assert!(authenticate_session(&world.app, owner.caller.token()).await.is_ok());
 }

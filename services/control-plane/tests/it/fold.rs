@@ -3,9 +3,8 @@
 
 use control_plane::use_case::{
     CreateServer, DeleteServer, RemoveMember, SetMember, SetServerEnabled, SetToolEnabled,
-    UpdateProject, UpdateServer, UserRef, create_server, delete_server, list_members,
-    list_servers, remove_member, set_member, set_server_enabled, set_tool_enabled,
-    update_project, update_server,
+    UpdateProject, UpdateServer, UserRef, create_server, delete_server, list_members, list_servers,
+    remove_member, set_member, set_server_enabled, set_tool_enabled, update_project, update_server,
 };
 use control_plane::{Ctx, Paging, Principal};
 use domain::{Role, ServerId, UserId};

@@ -31,10 +31,8 @@ async fn a_repeated_key_is_one_command_and_with_another_request_a_mismatch() {
     let second = world.member(&owner, "second", pb::Role::Owner).await;
     let result = second.servers().create_server(keyed(&owner.project, "b", "k")).await;
     assert!(result.is_ok());
-    let listed = pb::ListServersRequest {
-        project_id: owner.project.to_string(),
-        ..Default::default()
-    };
+    let listed =
+        pb::ListServersRequest { project_id: owner.project.to_string(), ..Default::default() };
     let listed = servers.list_servers(listed).await.unwrap().into_inner().servers;
     assert_eq!(listed.len(), 2);
 }

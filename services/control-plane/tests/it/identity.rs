@@ -11,10 +11,8 @@ use tonic::Code;
 use crate::support::{PASSWORD, World, refused};
 
 async fn attempt(world: &World, email: &str, password: &str) -> Result<(), ErrorCode> {
-    let attempt = Login {
-        email: email.to_owned(),
-        password: SecretString::from(password.to_owned()),
-    };
+    let attempt =
+        Login { email: email.to_owned(), password: SecretString::from(password.to_owned()) };
     login(&world.app, attempt).await.map(|_| ()).map_err(|refusal| refusal.code)
 }
 

@@ -111,10 +111,8 @@ async fn a_recorded_call_is_shown_with_its_body_to_who_may_read_it() {
     let reporter = world.member(&owner, "rita", pb::Role::Reporter).await;
     let shown = reporter.calls().list_calls(list(&owner)).await.unwrap().into_inner().calls;
     assert_eq!((shown[0].arguments_json.as_str(), shown[0].result_json.as_str()), ("", ""));
-    let get = pb::GetCallRequest {
-        project_id: owner.project.to_string(),
-        call_id: call.to_string(),
-    };
+    let get =
+        pb::GetCallRequest { project_id: owner.project.to_string(), call_id: call.to_string() };
     let got = reporter.calls().get_call(get.clone()).await.unwrap().into_inner().call.unwrap();
     assert_eq!(got.arguments_json, "");
     let got = owner.caller.calls().get_call(get).await.unwrap().into_inner().call.unwrap();
@@ -191,7 +189,9 @@ async fn one_bad_entry_is_refused_and_its_neighbours_are_written() {
     foreign.stream.id = "no call".into();
     let outcomes = record(&journal(&world), vec![good(), foreign, good()]).await;
     assert_eq!(outcomes[0], JournalOutcome::Recorded);
-    assert!(matches!(&outcomes[1], JournalOutcome::Refused { code, .. } if code == "INVALID_ARGUMENT"));
+    assert!(
+        matches!(&outcomes[1], JournalOutcome::Refused { code, .. } if code == "INVALID_ARGUMENT")
+    );
     assert_eq!(outcomes[2], JournalOutcome::Recorded);
 }
 
@@ -292,6 +292,60 @@ async fn what_a_worker_saw_is_shown_and_its_catalogue_is_there_after_a_restart()
     let other = domain::TenantId::from_uuid(Uuid::from_u128(3));
     let foreign = fetch_catalogue(&*world.bus, other, id, &hash).await.unwrap();
     assert_eq!(foreign, None, "another tenant's");
+}
+
+#[tokio::test]
+async fn only_the_last_catalogue_is_kept_and_none_of_a_deleted_server() {
+    let (world, owner) = World::bootstrapped().await;
+    let server = owner.caller.register(&owner.project, "srv").await;
+    let journal = journal(&world);
+    let (mut events, mut entries) = (Vec::new(), Vec::new());
+    for version in ["1", "2"] {
+        let catalogue = Bytes::from_static(version.as_bytes());
+        let hash = hex(digest(&SHA256, &catalogue).as_ref());
+        let summary = CatalogueSummary { hash, ..CatalogueSummary::default() };
+        let project = owner.project.clone();
+        let seen = Event::Connection(ConnectionEvent::CatalogueObserved { project, summary });
+        let stream = StreamId::new(owner.tenant, StreamKind::Connection, &server.id);
+        let seen = entry(&world, stream, seen, Body::Catalogue(catalogue));
+        events.push(seen.event_id);
+        entries.push(seen.clone());
+        record(&journal, vec![seen]).await;
+        caught_up(&world).await;
+    }
+    // An entry that comes again, even an old one, destroys nothing.
+    record(&journal, entries).await;
+    let kept = async |event| world.store.body(owner.tenant, event).await.unwrap().is_some();
+    assert!(!kept(events[0]).await);
+    assert!(kept(events[1]).await);
+    let delete = pb::DeleteServerRequest {
+        project_id: owner.project.to_string(),
+        server_id: server.id.clone(),
+        ..Default::default()
+    };
+    owner.caller.servers().delete_server(delete).await.unwrap();
+    assert!(!kept(events[1]).await);
+}
+
+#[tokio::test]
+async fn a_page_of_calls_with_large_bodies_ends_early_and_the_next_goes_on() {
+    let (world, owner) = World::bootstrapped().await;
+    let large = format!("\"{}\"", "x".repeat(60_000));
+    let entries = (0..40).map(|_| finished(&world, &owner, a_call(), "t", body(&large, &large)));
+    record(&journal(&world), entries.collect()).await;
+    caught_up(&world).await;
+    let (mut seen, mut request) = (Vec::new(), list(&owner));
+    loop {
+        let page = owner.caller.calls().list_calls(request.clone()).await.unwrap().into_inner();
+        seen.extend(page.calls.iter().map(|call| call.call.as_ref().unwrap().position));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        assert!(page.calls.len() < 40);
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(seen.len(), 40);
+    assert!(seen.is_sorted_by(|a, b| a > b));
 }
 
 #[tokio::test]

@@ -50,8 +50,7 @@ async fn a_project_is_made_read_changed_listed_and_ended() {
     let listed = projects.list_projects(pb::ListProjectsRequest::default()).await.unwrap();
     assert_eq!(listed.into_inner().projects.len(), 2);
 
-    let delete =
-        pb::DeleteProjectRequest { project_id: "mine".into(), ..Default::default() };
+    let delete = pb::DeleteProjectRequest { project_id: "mine".into(), ..Default::default() };
     projects.delete_project(delete).await.unwrap();
     let get = pb::GetProjectRequest { project_id: "mine".into() };
     assert_eq!(refused(projects.get_project(get).await), (Code::NotFound, "NOT_FOUND".into()));

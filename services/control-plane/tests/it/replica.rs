@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use backplane::{Replica, ReplicaHandle};
+use domain::event::ServerEvent;
+use domain::{Event, EventId, StreamId, StreamKind};
+use event_store::{Append, EventStore as _, Expected, NewEvent};
 use proto::control::v1 as pb;
 use secrecy::ExposeSecret as _;
+use uuid::Uuid;
 
 use crate::support::World;
 
@@ -53,18 +57,33 @@ async fn a_replica_gets_a_snapshot_and_then_every_change() {
 async fn a_snapshot_of_many_events_comes_in_frames_and_is_complete() {
     let (world, owner) = World::bootstrapped().await;
     let server = owner.caller.register(&owner.project, "a").await;
-    for index in 0..600 {
-        let set = pb::SetToolEnabledRequest {
-            project_id: owner.project.to_string(),
-            server_id: server.id.clone(),
-            tool: format!("t{index}"),
-            enabled: false,
-            ..Default::default()
-        };
-        owner.caller.servers().set_tool_enabled(set).await.unwrap();
+    let stream = StreamId::new(owner.tenant, StreamKind::Server, &server.id);
+    for batch in 0..3 {
+        let tools = (0..200).map(|index| {
+            let tool = format!("t{batch}-{index}");
+            new_event(&Event::Server(ServerEvent::ToolDisabled { tool }))
+        });
+        let append = Append::new(stream.clone(), Expected::Any, tools.collect());
+        world.store.append(append).await.unwrap();
     }
     let replica = follow(&world);
     replica.ready().await.unwrap();
     let entry = replica.read().server(&server.id.parse().unwrap()).cloned().unwrap();
     assert_eq!(entry.server.disabled_tools.len(), 600);
+}
+
+fn new_event(event: &Event) -> NewEvent {
+    let encoded = events::encode(event);
+    NewEvent {
+        id: EventId::from_uuid(Uuid::now_v7()),
+        event_type: encoded.event_type.into(),
+        schema_version: encoded.schema_version,
+        payload: encoded.payload,
+        occurred_at: domain::Timestamp::default(),
+        actor_type: "system".into(),
+        actor_id: String::new(),
+        causation_id: None,
+        correlation_id: None,
+        body: None,
+    }
 }

@@ -1,7 +1,7 @@
 //! Who may do what: every method, every role, and strangers.
 
-use proto::control::v1 as pb;
 use prost_types::FieldMask;
+use proto::control::v1 as pb;
 use tonic::{Code, Status};
 
 use crate::support::{Caller, World, create_server, refused, stdio};
@@ -32,13 +32,9 @@ async fn reads(caller: &Caller, at: &Target) -> Vec<(&'static str, Code)> {
     let get = pb::GetProjectRequest { project_id: project_id() };
     let members = pb::ListMembersRequest { project_id: project_id(), ..Default::default() };
     let servers = pb::ListServersRequest { project_id: project_id(), ..Default::default() };
-    let server = pb::GetServerRequest {
-        project_id: project_id(),
-        server_id: at.server.clone(),
-    };
+    let server = pb::GetServerRequest { project_id: project_id(), server_id: at.server.clone() };
     let tools = pb::ListToolsRequest { project_id: project_id(), ..Default::default() };
-    let test =
-        pb::TestServerRequest { project_id: project_id(), server_id: at.server.clone() };
+    let test = pb::TestServerRequest { project_id: project_id(), server_id: at.server.clone() };
     let log = pb::GetServerLogRequest {
         project_id: project_id(),
         server_id: at.server.clone(),
@@ -134,10 +130,8 @@ async fn server_writes(caller: &Caller, at: &Target) -> Vec<(&'static str, Code)
 async fn target(world: &World, owner: &crate::support::Owner) -> Target {
     let server = owner.caller.register(&owner.project, "a").await;
     let bystander = world.person(owner, "bystander").await;
-    let keys = pb::ListApiKeysRequest {
-        project_id: owner.project.to_string(),
-        ..Default::default()
-    };
+    let keys =
+        pb::ListApiKeysRequest { project_id: owner.project.to_string(), ..Default::default() };
     let keys = owner.caller.keys().list_api_keys(keys).await.unwrap().into_inner().api_keys;
     Target {
         project: owner.project.to_string(),
@@ -234,11 +228,16 @@ async fn a_strangers_project_and_an_unknown_one_look_the_same_and_are_recorded_a
 async fn the_organizations_audit_log_is_its_owners() {
     let (world, owner) = World::bootstrapped().await;
     let second = world.member(&owner, "olga", pb::Role::Owner).await;
+    let (stranger, _) = world.other_organization("others").await;
     let all = || pb::ListAuditEntriesRequest { page_size: 500, ..Default::default() };
     let entries = owner.caller.audit().list_audit_entries(all()).await.unwrap().into_inner();
     let actions: Vec<_> = entries.entries.iter().map(|entry| entry.action.as_str()).collect();
     assert!(actions.contains(&"organization.created") && actions.contains(&"project.created"));
     assert!(entries.entries.iter().all(|entry| entry.event_json.starts_with('{')));
+    let logins = entries.entries.iter().filter(|entry| entry.action == "login.succeeded");
+    let people: Vec<_> = logins.map(|entry| entry.actor_id.as_str()).collect();
+    assert!(people.contains(&second.user.to_string().as_str()), "its people's logins");
+    assert!(!people.contains(&stranger.user.to_string().as_str()), "and nobody else's");
     let result = second.audit().list_audit_entries(all()).await;
     assert_eq!(refused(result), (Code::PermissionDenied, "PERMISSION_DENIED".into()));
     let prefix = pb::ListAuditEntriesRequest { action: "project.".into(), ..all() };

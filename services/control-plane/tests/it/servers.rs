@@ -97,11 +97,7 @@ async fn a_partial_change_keeps_the_sealed_values_and_a_change_of_them_seals_a_n
     assert_eq!(world.secrets.versions(&path).await.unwrap(), [1]);
 
     let other = pb::ServerSpec {
-        env: [
-            ("TOKEN".to_owned(), "…".to_owned()),
-            ("MORE".to_owned(), "plain".to_owned()),
-        ]
-        .into(),
+        env: [("TOKEN".to_owned(), "…".to_owned()), ("MORE".to_owned(), "plain".to_owned())].into(),
         ..Default::default()
     };
     let changed = servers.update_server(update(&made, other, &["env"])).await.unwrap();
@@ -162,10 +158,8 @@ async fn a_deleted_servers_values_are_destroyed_and_a_refused_one_leaves_none() 
     servers.delete_server(delete).await.unwrap();
     let path = SecretPath::new(owner.tenant, &format!("servers/{}/launch", made.id)).unwrap();
     assert_eq!(world.secrets.latest(&path).await.err(), Some(SecretError::NotFound));
-    let get = pb::GetServerRequest {
-        project_id: made.project_id.clone(),
-        server_id: made.id.clone(),
-    };
+    let get =
+        pb::GetServerRequest { project_id: made.project_id.clone(), server_id: made.id.clone() };
     assert_eq!(refused(servers.get_server(get).await).0, Code::NotFound);
 
     for bad in [
@@ -207,4 +201,32 @@ async fn use_and_tools_are_switched_and_asking_again_changes_nothing() {
     };
     let shown = servers.set_tool_enabled(tool).await.unwrap().into_inner().server.unwrap();
     assert_eq!(shown.disabled_tools, ["danger"]);
+}
+
+#[tokio::test]
+async fn values_of_a_deleted_server_that_were_left_are_destroyed_by_the_next_start() {
+    let (world, owner) = World::bootstrapped().await;
+    let made = owner.caller.register(&owner.project, "one").await;
+    let kept = owner.caller.register(&owner.project, "two").await;
+    let delete = pb::DeleteServerRequest {
+        project_id: made.project_id.clone(),
+        server_id: made.id.clone(),
+        ..Default::default()
+    };
+    owner.caller.servers().delete_server(delete).await.unwrap();
+    let path = |server: &pb::Server| {
+        SecretPath::new(owner.tenant, &format!("servers/{}/launch", server.id)).unwrap()
+    };
+    // As if the process had been killed between the commit and the destruction.
+    for server in [&made, &kept] {
+        world.secrets.put(&path(server), CANARY.to_owned().into()).await.unwrap();
+    }
+    let world = world.restart().await;
+    let gone = async {
+        while world.secrets.latest(&path(&made)).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.unwrap();
+    assert!(world.secrets.latest(&path(&kept)).await.is_ok());
 }

@@ -121,19 +121,7 @@ impl World {
                 .unwrap();
         });
         let stopped = tokio::spawn(async move { drop(handle.stopped().await) });
-        Self {
-            folder,
-            clock,
-            store,
-            secrets,
-            bus,
-            app,
-            health,
-            address,
-            shutdown,
-            stopped,
-            served,
-        }
+        Self { folder, clock, store, secrets, bus, app, health, address, shutdown, stopped, served }
     }
 
     /// Stops everything; the folder stays.
@@ -170,10 +158,8 @@ impl World {
     }
 
     pub(crate) async fn log_in(&self, email: &str, password: &str) -> Caller {
-        let attempt = Login {
-            email: email.to_owned(),
-            password: SecretString::from(password.to_owned()),
-        };
+        let attempt =
+            Login { email: email.to_owned(), password: SecretString::from(password.to_owned()) };
         let session = login(&self.app, attempt).await.unwrap();
         Caller::new(self.address, session.user, session.token.expose_secret())
     }

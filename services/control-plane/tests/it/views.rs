@@ -30,10 +30,8 @@ async fn verified(world: &World) -> VerifyReport {
 async fn server_names(world: &World, owner: &crate::support::Owner) -> Vec<String> {
     let password = secrecy::ExposeSecret::expose_secret(&owner.first.password);
     let caller = world.log_in(&owner.first.email, password).await;
-    let request = pb::ListServersRequest {
-        project_id: owner.project.to_string(),
-        ..Default::default()
-    };
+    let request =
+        pb::ListServersRequest { project_id: owner.project.to_string(), ..Default::default() };
     let page = caller.servers().list_servers(request).await.unwrap().into_inner();
     page.servers.into_iter().map(|server| server.name).collect()
 }
@@ -165,10 +163,8 @@ async fn an_event_that_cannot_be_taken_in_stops_the_views_loudly() {
         payload: bytes::Bytes::from_static(b"{}"),
     };
     world.store.append(append(stream, &unknown)).await.unwrap();
-    let ctx = Ctx {
-        principal: Principal::User(owner.caller.user),
-        ..world.app.system(owner.tenant)
-    };
+    let ctx =
+        Ctx { principal: Principal::User(owner.caller.user), ..world.app.system(owner.tenant) };
     let command = CreateProject {
         name: "x".into(),
         description: String::new(),

@@ -77,12 +77,8 @@ fn a_key_is_issued_with_at_most_its_creators_role() {
 fn a_key_is_issued_once() {
     let again = issue(key(Role::Reporter), Role::Owner);
     let first = issued(key(Role::Reporter));
-    given([first.clone()])
-        .when(again.clone())
-        .then_refused(ErrorCode::AlreadyExists);
-    given([first, ApiKeyEvent::Revoked])
-        .when(again)
-        .then_refused(ErrorCode::AlreadyExists);
+    given([first.clone()]).when(again.clone()).then_refused(ErrorCode::AlreadyExists);
+    given([first, ApiKeyEvent::Revoked]).when(again).then_refused(ErrorCode::AlreadyExists);
 }
 
 #[test]
@@ -92,49 +88,27 @@ fn a_key_ends_in_the_future_and_has_a_name() {
         ..key(Role::Reporter)
     };
     for micros in [0, NOW.as_micros() - 1, NOW.as_micros()] {
-        given([])
-            .when(issue(ending(micros), Role::Owner))
-            .then_invalid("expire_time");
+        given([]).when(issue(ending(micros), Role::Owner)).then_invalid("expire_time");
     }
     let last = ending(NOW.as_micros() + 1);
-    given([])
-        .when(issue(last.clone(), Role::Owner))
-        .then([issued(last)]);
-    let nameless = IssuedKey {
-        name: " ".to_owned(),
-        ..key(Role::Reporter)
-    };
-    given([])
-        .when(issue(nameless, Role::Owner))
-        .then_invalid("name");
+    given([]).when(issue(last.clone(), Role::Owner)).then([issued(last)]);
+    let nameless = IssuedKey { name: " ".to_owned(), ..key(Role::Reporter) };
+    given([]).when(issue(nameless, Role::Owner)).then_invalid("name");
 }
 
 #[test]
 fn a_key_is_revoked_for_good() {
     let first = issued(key(Role::Reporter));
-    given([])
-        .when(ApiKeyCommand::Revoke)
-        .then_refused(ErrorCode::NotFound);
-    given([first.clone()])
-        .when(ApiKeyCommand::Revoke)
-        .then([ApiKeyEvent::Revoked]);
-    given([first.clone(), ApiKeyEvent::Revoked])
-        .when(ApiKeyCommand::Revoke)
-        .then_nothing();
+    given([]).when(ApiKeyCommand::Revoke).then_refused(ErrorCode::NotFound);
+    given([first.clone()]).when(ApiKeyCommand::Revoke).then([ApiKeyEvent::Revoked]);
+    given([first.clone(), ApiKeyEvent::Revoked]).when(ApiKeyCommand::Revoke).then_nothing();
     let state = scenario::fold::<Key>([&first, &ApiKeyEvent::Revoked]);
-    assert_eq!(
-        state,
-        ApiKey::Revoked(key(Role::Reporter)),
-        "it stays known"
-    );
+    assert_eq!(state, ApiKey::Revoked(key(Role::Reporter)), "it stays known");
 }
 
 #[test]
 fn an_expired_key_is_known_as_such() {
-    let ending = IssuedKey {
-        expires_at: Some(NOW),
-        ..key(Role::Reporter)
-    };
+    let ending = IssuedKey { expires_at: Some(NOW), ..key(Role::Reporter) };
     assert!(ending.is_expired(NOW));
     assert!(!ending.is_expired(Timestamp::from_micros(NOW.as_micros() - 1)));
     assert!(!key(Role::Reporter).is_expired(Timestamp::from_micros(i64::MAX)));
@@ -145,13 +119,7 @@ fn a_hash_round_trips_and_shows_little_of_itself() {
     let hash = KeyHash([0xAB; 32]);
     assert_eq!(KeyHash::from_hex(&hash.to_hex()), Some(hash));
     assert!(!format!("{hash:?}").contains(&hash.to_hex()));
-    for bad in [
-        "",
-        "ab",
-        &"g".repeat(64),
-        &"+1".repeat(32),
-        &"ab".repeat(33),
-    ] {
+    for bad in ["", "ab", &"g".repeat(64), &"+1".repeat(32), &"ab".repeat(33)] {
         assert_eq!(KeyHash::from_hex(bad), None, "{bad:?}");
     }
 }
@@ -162,14 +130,7 @@ fn command() -> impl Strategy<Value = ApiKeyCommand> {
     prop_oneof![
         (role(), role(), expires_at, ".{0,3}").prop_map(
             |(of_key, creator_role, expires_at, name)| {
-                issue(
-                    IssuedKey {
-                        expires_at,
-                        name,
-                        ..key(of_key)
-                    },
-                    creator_role,
-                )
+                issue(IssuedKey { expires_at, name, ..key(of_key) }, creator_role)
             }
         ),
         Just(ApiKeyCommand::Revoke),

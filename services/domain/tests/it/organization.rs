@@ -34,25 +34,17 @@ fn given(events: impl IntoIterator<Item = OrganizationEvent>) -> Given<Tenant> {
 }
 
 fn created() -> OrganizationEvent {
-    OrganizationEvent::Created {
-        name: "Acme".to_owned(),
-        owner: OWNER,
-    }
+    OrganizationEvent::Created { name: "Acme".to_owned(), owner: OWNER }
 }
 
 fn create(name: &str) -> OrganizationCommand {
-    OrganizationCommand::Create {
-        name: name.to_owned(),
-        owner: OWNER,
-    }
+    OrganizationCommand::Create { name: name.to_owned(), owner: OWNER }
 }
 
 #[test]
 fn it_is_created_once_with_a_trimmed_name() {
     given([]).when(create(" Acme ")).then([created()]);
-    given([created()])
-        .when(create("Acme"))
-        .then_refused(ErrorCode::AlreadyExists);
+    given([created()]).when(create("Acme")).then_refused(ErrorCode::AlreadyExists);
     given([]).when(create(" ")).then_invalid("name");
 }
 
@@ -63,9 +55,7 @@ fn a_member_is_added_once() {
     given([created()]).when(add(FRIEND)).then([added.clone()]);
     given([created(), added]).when(add(FRIEND)).then_nothing();
     given([created()]).when(add(OWNER)).then_nothing();
-    given([])
-        .when(add(FRIEND))
-        .then_refused(ErrorCode::NotFound);
+    given([]).when(add(FRIEND)).then_refused(ErrorCode::NotFound);
 }
 
 #[test]

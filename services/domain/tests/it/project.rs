@@ -105,12 +105,8 @@ const fn set(user: UserId, role: Role) -> ProjectCommand {
 
 #[test]
 fn a_project_is_created_once() {
-    given([])
-        .when(create(" Search ", " Finds things "))
-        .then([created()]);
-    given([created()])
-        .when(create("Search", ""))
-        .then_refused(ErrorCode::AlreadyExists);
+    given([]).when(create(" Search ", " Finds things ")).then([created()]);
+    given([created()]).when(create("Search", "")).then_refused(ErrorCode::AlreadyExists);
     given([created(), ProjectEvent::Deleted])
         .when(create("Search", ""))
         .then_refused(ErrorCode::AlreadyExists);
@@ -121,10 +117,7 @@ fn its_creator_is_its_owner_and_its_settings_are_the_safe_ones() {
     let Project::Active(project) = scenario::fold::<Projects>([&created()]) else {
         panic!("it exists")
     };
-    assert_eq!(
-        project.members.into_iter().collect::<Vec<_>>(),
-        [(OWNER, Role::Owner)]
-    );
+    assert_eq!(project.members.into_iter().collect::<Vec<_>>(), [(OWNER, Role::Owner)]);
     assert_eq!(project.settings.audit_mode, AuditMode::Acknowledged);
     assert_eq!(project.settings.naming, Naming::Prefixed);
     assert!(project.settings.unified_enabled);
@@ -134,12 +127,8 @@ fn its_creator_is_its_owner_and_its_settings_are_the_safe_ones() {
 fn texts_have_their_rules() {
     given([]).when(create("", "")).then_invalid("name");
     given([]).when(create("a\0b", "")).then_invalid("name");
-    given([])
-        .when(create("a", &"x".repeat(1_001)))
-        .then_invalid("description");
-    given([created()])
-        .when(rename(&"x".repeat(101)))
-        .then_invalid("name");
+    given([]).when(create("a", &"x".repeat(1_001))).then_invalid("description");
+    given([created()]).when(rename(&"x".repeat(101))).then_invalid("name");
 }
 
 #[test]
@@ -149,23 +138,21 @@ fn only_what_differs_is_changed() {
     given([created()])
         .when(change_settings(Some(AuditMode::Acknowledged), Some(30)))
         .then_nothing();
-    given([created()])
-        .when(rename("Find"))
-        .then([ProjectEvent::Changed {
-            name: Some("Find".to_owned()),
-            description: None,
-            settings: None,
-        }]);
-    given([created()])
-        .when(change_settings(Some(AuditMode::Strict), None))
-        .then([ProjectEvent::Changed {
+    given([created()]).when(rename("Find")).then([ProjectEvent::Changed {
+        name: Some("Find".to_owned()),
+        description: None,
+        settings: None,
+    }]);
+    given([created()]).when(change_settings(Some(AuditMode::Strict), None)).then([
+        ProjectEvent::Changed {
             name: None,
             description: None,
             settings: Some(ProjectSettings {
                 audit_mode: AuditMode::Strict,
                 ..ProjectSettings::default()
             }),
-        }]);
+        },
+    ]);
 }
 
 #[test]
@@ -175,35 +162,23 @@ fn bodies_are_kept_for_at_most_ten_years() {
         .when(change_settings(None, Some(most + 1)))
         .then_invalid("body_retention_days");
     for days in [0, most] {
-        let settings = ProjectSettings {
-            body_retention_days: days,
-            ..ProjectSettings::default()
-        };
-        given([created()])
-            .when(change_settings(None, Some(days)))
-            .then([ProjectEvent::Changed {
-                name: None,
-                description: None,
-                settings: Some(settings),
-            }]);
+        let settings = ProjectSettings { body_retention_days: days, ..ProjectSettings::default() };
+        given([created()]).when(change_settings(None, Some(days))).then([ProjectEvent::Changed {
+            name: None,
+            description: None,
+            settings: Some(settings),
+        }]);
     }
 }
 
 #[test]
 fn a_member_is_added_and_gets_another_role() {
     let in_it = added(FRIEND, Role::Reporter);
-    given([created()])
-        .when(set(FRIEND, Role::Reporter))
-        .then([in_it.clone()]);
-    given([created(), in_it.clone()])
-        .when(set(FRIEND, Role::Reporter))
-        .then_nothing();
+    given([created()]).when(set(FRIEND, Role::Reporter)).then([in_it.clone()]);
+    given([created(), in_it.clone()]).when(set(FRIEND, Role::Reporter)).then_nothing();
     given([created(), in_it])
         .when(set(FRIEND, Role::Owner))
-        .then([ProjectEvent::MemberRoleChanged {
-            user: FRIEND,
-            role: Role::Owner,
-        }]);
+        .then([ProjectEvent::MemberRoleChanged { user: FRIEND, role: Role::Owner }]);
 }
 
 #[test]
@@ -212,21 +187,15 @@ fn a_member_is_removed() {
     given([created(), added(FRIEND, Role::Owner)])
         .when(remove.clone())
         .then([ProjectEvent::MemberRemoved { user: FRIEND }]);
-    given([created()])
-        .when(remove)
-        .then_refused(ErrorCode::NotFound);
+    given([created()]).when(remove).then_refused(ErrorCode::NotFound);
 }
 
 #[test]
 fn the_last_owner_stays_one() {
     let remove = ProjectCommand::RemoveMember { user: OWNER };
     let others = || [created(), added(FRIEND, Role::Developer)];
-    given(others())
-        .when(remove.clone())
-        .then_refused(ErrorCode::FailedPrecondition);
-    given(others())
-        .when(set(OWNER, Role::Developer))
-        .then_refused(ErrorCode::FailedPrecondition);
+    given(others()).when(remove.clone()).then_refused(ErrorCode::FailedPrecondition);
+    given(others()).when(set(OWNER, Role::Developer)).then_refused(ErrorCode::FailedPrecondition);
     given(others()).when(set(OWNER, Role::Owner)).then_nothing();
     given([created(), added(FRIEND, Role::Owner)])
         .when(remove)
@@ -251,20 +220,14 @@ fn nothing_can_be_asked_of_a_project_that_is_not_there() {
         ProjectCommand::Delete,
     ];
     for command in commands {
-        given([])
-            .when(command.clone())
-            .then_refused(ErrorCode::NotFound);
-        given([created(), ProjectEvent::Deleted])
-            .when(command)
-            .then_refused(ErrorCode::NotFound);
+        given([]).when(command.clone()).then_refused(ErrorCode::NotFound);
+        given([created(), ProjectEvent::Deleted]).when(command).then_refused(ErrorCode::NotFound);
     }
 }
 
 #[test]
 fn a_project_is_deleted() {
-    given([created()])
-        .when(ProjectCommand::Delete)
-        .then([ProjectEvent::Deleted]);
+    given([created()]).when(ProjectCommand::Delete).then([ProjectEvent::Deleted]);
 }
 
 fn command() -> impl Strategy<Value = ProjectCommand> {

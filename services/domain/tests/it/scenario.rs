@@ -26,11 +26,7 @@ where
 pub(crate) struct Given<A: Aggregate>(A::State);
 
 pub(crate) fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
-    Given(
-        events
-            .into_iter()
-            .fold(A::State::default(), |state, event| A::evolve(state, &event)),
-    )
+    Given(events.into_iter().fold(A::State::default(), |state, event| A::evolve(state, &event)))
 }
 
 impl<A: Aggregate> Given<A> {

@@ -47,12 +47,7 @@ fn stdio(command: &str) -> Transport {
 }
 
 fn http(url: &str) -> HttpTarget {
-    HttpTarget {
-        url: url.to_owned(),
-        header_names: vec![],
-        ca_file: None,
-        proxy: None,
-    }
+    HttpTarget { url: url.to_owned(), header_names: vec![], ca_file: None, proxy: None }
 }
 
 fn config(transport: Transport) -> ServerConfig {
@@ -66,12 +61,7 @@ fn config(transport: Transport) -> ServerConfig {
 }
 
 fn register_as(config: ServerConfig, disabled: bool) -> ServerCommand {
-    ServerCommand::Register {
-        project: project(),
-        name: name("files"),
-        config,
-        disabled,
-    }
+    ServerCommand::Register { project: project(), name: name("files"), config, disabled }
 }
 
 fn register(config: ServerConfig) -> ServerCommand {
@@ -79,12 +69,7 @@ fn register(config: ServerConfig) -> ServerCommand {
 }
 
 fn registered_as(config: ServerConfig, disabled: bool) -> ServerEvent {
-    ServerEvent::Registered {
-        project: project(),
-        name: name("files"),
-        config,
-        disabled,
-    }
+    ServerEvent::Registered { project: project(), name: name("files"), config, disabled }
 }
 
 fn registered() -> ServerEvent {
@@ -92,17 +77,12 @@ fn registered() -> ServerEvent {
 }
 
 fn tool(enabled: bool) -> ServerCommand {
-    ServerCommand::SetTool {
-        tool: "read".to_owned(),
-        enabled,
-    }
+    ServerCommand::SetTool { tool: "read".to_owned(), enabled }
 }
 
 #[test]
 fn a_server_is_registered_once() {
-    given([])
-        .when(register(config(stdio("uvx"))))
-        .then([registered()]);
+    given([]).when(register(config(stdio("uvx")))).then([registered()]);
     given([registered()])
         .when(register(config(stdio("uvx"))))
         .then_refused(ErrorCode::AlreadyExists);
@@ -126,80 +106,42 @@ fn a_name_has_its_rule() {
 #[test]
 fn a_command_has_its_rules() {
     for bad in ["", "  ", "uv\0x"] {
-        given([])
-            .when(register(config(stdio(bad))))
-            .then_invalid("command");
+        given([]).when(register(config(stdio(bad)))).then_invalid("command");
     }
     let cwd = Some("/a\0".to_owned());
-    let elsewhere = Transport::Stdio {
-        command: "uvx".to_owned(),
-        shown_args: vec![],
-        env_names: vec![],
-        cwd,
-    };
-    given([])
-        .when(register(config(elsewhere)))
-        .then_invalid("command");
+    let elsewhere =
+        Transport::Stdio { command: "uvx".to_owned(), shown_args: vec![], env_names: vec![], cwd };
+    given([]).when(register(config(elsewhere))).then_invalid("command");
 }
 
 #[test]
 fn a_url_has_its_rules() {
     for make in [Transport::Sse, Transport::StreamableHttp, Transport::Probe] {
-        for good in [
-            "http://localhost:3000/sse",
-            "https://mcp.example.com",
-            "https://a/b@c",
-        ] {
+        for good in ["http://localhost:3000/sse", "https://mcp.example.com", "https://a/b@c"] {
             let config = config(make(http(good)));
-            given([])
-                .when(register(config.clone()))
-                .then([registered_as(config, false)]);
+            given([]).when(register(config.clone())).then([registered_as(config, false)]);
         }
         let long = format!("https://a/{}", "x".repeat(2_048));
-        for bad in [
-            "",
-            "ftp://a",
-            "http://",
-            "http:///a",
-            "https://?a=b",
-            "file:///etc",
-            &long,
-        ] {
-            given([])
-                .when(register(config(make(http(bad)))))
-                .then_invalid("url");
+        for bad in ["", "ftp://a", "http://", "http:///a", "https://?a=b", "file:///etc", &long] {
+            given([]).when(register(config(make(http(bad))))).then_invalid("url");
         }
     }
 }
 
 #[test]
 fn what_may_be_secret_in_a_url_is_refused() {
-    for bad in [
-        "https://user:pass@mcp.example.com/",
-        "https://token@a",
-        "https://a/b?key=1",
-    ] {
-        given([])
-            .when(register(config(Transport::Probe(http(bad)))))
-            .then_invalid("url");
+    for bad in ["https://user:pass@mcp.example.com/", "https://token@a", "https://a/b?key=1"] {
+        given([]).when(register(config(Transport::Probe(http(bad))))).then_invalid("url");
     }
-    let proxied = HttpTarget {
-        proxy: Some("http://user:pass@proxy:3128".to_owned()),
-        ..http("https://a")
-    };
-    given([])
-        .when(register(config(Transport::Sse(proxied))))
-        .then_invalid("proxy");
+    let proxied =
+        HttpTarget { proxy: Some("http://user:pass@proxy:3128".to_owned()), ..http("https://a") };
+    given([]).when(register(config(Transport::Sse(proxied)))).then_invalid("proxy");
 }
 
 #[test]
 fn timeouts_have_their_ranges() {
     let with = |timeout_s, read_timeout_s| {
-        given([]).when(register(ServerConfig {
-            timeout_s,
-            read_timeout_s,
-            ..config(stdio("uvx"))
-        }))
+        given([]).when(register(ServerConfig { timeout_s, read_timeout_s, ..config(stdio("uvx")) }))
     };
     for bad in [0, 3_601] {
         with(bad, None).then_invalid("timeout");
@@ -208,11 +150,7 @@ fn timeouts_have_their_ranges() {
         with(30, Some(bad)).then_invalid("read_timeout");
     }
     for (timeout_s, read_timeout_s) in [(1, None), (3_600, Some(86_400)), (30, Some(1))] {
-        let config = ServerConfig {
-            timeout_s,
-            read_timeout_s,
-            ..config(stdio("uvx"))
-        };
+        let config = ServerConfig { timeout_s, read_timeout_s, ..config(stdio("uvx")) };
         with(timeout_s, read_timeout_s).then([registered_as(config, false)]);
     }
 }
@@ -220,62 +158,32 @@ fn timeouts_have_their_ranges() {
 #[test]
 fn lists_are_limited() {
     let many = || vec!["x".to_owned(); 1_001];
-    let approving = ServerConfig {
-        auto_approve: many(),
-        ..config(stdio("uvx"))
-    };
-    given([])
-        .when(register(approving))
-        .then_invalid("auto_approve");
+    let approving = ServerConfig { auto_approve: many(), ..config(stdio("uvx")) };
+    given([]).when(register(approving)).then_invalid("auto_approve");
     let stdio = |shown_args, env_names| {
-        config(Transport::Stdio {
-            command: "uvx".to_owned(),
-            shown_args,
-            env_names,
-            cwd: None,
-        })
+        config(Transport::Stdio { command: "uvx".to_owned(), shown_args, env_names, cwd: None })
     };
-    given([])
-        .when(register(stdio(many(), vec![])))
-        .then_invalid("args");
-    given([])
-        .when(register(stdio(vec![], many())))
-        .then_invalid("env");
-    let headed = HttpTarget {
-        header_names: many(),
-        ..http("https://a")
-    };
-    given([])
-        .when(register(config(Transport::Sse(headed))))
-        .then_invalid("headers");
+    given([]).when(register(stdio(many(), vec![]))).then_invalid("args");
+    given([]).when(register(stdio(vec![], many()))).then_invalid("env");
+    let headed = HttpTarget { header_names: many(), ..http("https://a") };
+    given([]).when(register(config(Transport::Sse(headed)))).then_invalid("headers");
 }
 
 #[test]
 fn an_entry_without_a_way_to_reach_it_is_taken_over_disabled_only() {
     let unset = || config(Transport::Unset);
     given([]).when(register(unset())).then_invalid("command");
-    given([])
-        .when(register_as(unset(), true))
-        .then([registered_as(unset(), true)]);
-    let enable = ServerCommand::Change {
-        name: None,
-        config: None,
-        disabled: Some(false),
-    };
-    given([registered_as(unset(), true)])
-        .when(enable)
-        .then_invalid("command");
+    given([]).when(register_as(unset(), true)).then([registered_as(unset(), true)]);
+    let enable = ServerCommand::Change { name: None, config: None, disabled: Some(false) };
+    given([registered_as(unset(), true)]).when(enable).then_invalid("command");
     let complete = ServerCommand::Change {
         name: None,
         config: Some(config(stdio("uvx"))),
         disabled: Some(false),
     };
-    given([registered_as(unset(), true)]).when(complete).then([
-        ServerEvent::Reconfigured {
-            config: config(stdio("uvx")),
-        },
-        ServerEvent::Enabled,
-    ]);
+    given([registered_as(unset(), true)])
+        .when(complete)
+        .then([ServerEvent::Reconfigured { config: config(stdio("uvx")) }, ServerEvent::Enabled]);
 }
 
 #[test]
@@ -293,9 +201,7 @@ fn only_what_differs_is_changed() {
     };
     given([registered()]).when(other).then([
         ServerEvent::Renamed { name: name("docs") },
-        ServerEvent::Reconfigured {
-            config: config(stdio("npx")),
-        },
+        ServerEvent::Reconfigured { config: config(stdio("npx")) },
         ServerEvent::Disabled,
     ]);
 }
@@ -303,20 +209,10 @@ fn only_what_differs_is_changed() {
 #[test]
 fn a_new_version_of_the_sealed_values_is_a_change() {
     let launch = |version| {
-        let launch = SecretRef {
-            path: "servers/1/launch".to_owned(),
-            version,
-        };
-        ServerConfig {
-            launch: Some(launch),
-            ..config(stdio("uvx"))
-        }
+        let launch = SecretRef { path: "servers/1/launch".to_owned(), version };
+        ServerConfig { launch: Some(launch), ..config(stdio("uvx")) }
     };
-    let change = ServerCommand::Change {
-        name: None,
-        config: Some(launch(2)),
-        disabled: None,
-    };
+    let change = ServerCommand::Change { name: None, config: Some(launch(2)), disabled: None };
     given([registered_as(launch(1), false)])
         .when(change)
         .then([ServerEvent::Reconfigured { config: launch(2) }]);
@@ -324,69 +220,37 @@ fn a_new_version_of_the_sealed_values_is_a_change() {
 
 #[test]
 fn a_tool_is_hidden_and_shown_again() {
-    let hidden = ServerEvent::ToolDisabled {
-        tool: "read".to_owned(),
-    };
-    let shown = ServerEvent::ToolEnabled {
-        tool: "read".to_owned(),
-    };
-    given([registered()])
-        .when(tool(false))
-        .then([hidden.clone()]);
+    let hidden = ServerEvent::ToolDisabled { tool: "read".to_owned() };
+    let shown = ServerEvent::ToolEnabled { tool: "read".to_owned() };
+    given([registered()]).when(tool(false)).then([hidden.clone()]);
     given([registered()]).when(tool(true)).then_nothing();
-    given([registered(), hidden.clone()])
-        .when(tool(false))
-        .then_nothing();
+    given([registered(), hidden.clone()]).when(tool(false)).then_nothing();
     given([registered(), hidden]).when(tool(true)).then([shown]);
     for bad in ["", &"x".repeat(257)] {
-        let command = ServerCommand::SetTool {
-            tool: bad.to_owned(),
-            enabled: false,
-        };
+        let command = ServerCommand::SetTool { tool: bad.to_owned(), enabled: false };
         given([registered()]).when(command).then_invalid("tool");
     }
 }
 
 #[test]
 fn hidden_tools_are_limited_and_survive_a_new_configuration() {
-    let hidden = |n| ServerEvent::ToolDisabled {
-        tool: format!("tool {n}"),
-    };
+    let hidden = |n| ServerEvent::ToolDisabled { tool: format!("tool {n}") };
     let many = || std::iter::once(registered()).chain((0..10_000).map(hidden));
-    given(many())
-        .when(tool(false))
-        .then_refused(ErrorCode::ResourceExhausted);
-    let again = ServerCommand::SetTool {
-        tool: "tool 1".to_owned(),
-        enabled: true,
-    };
-    given(many().chain([ServerEvent::Reconfigured {
-        config: config(stdio("npx")),
-    }]))
-    .when(again)
-    .then([ServerEvent::ToolEnabled {
-        tool: "tool 1".to_owned(),
-    }]);
+    given(many()).when(tool(false)).then_refused(ErrorCode::ResourceExhausted);
+    let again = ServerCommand::SetTool { tool: "tool 1".to_owned(), enabled: true };
+    given(many().chain([ServerEvent::Reconfigured { config: config(stdio("npx")) }]))
+        .when(again)
+        .then([ServerEvent::ToolEnabled { tool: "tool 1".to_owned() }]);
 }
 
 #[test]
 fn nothing_can_be_asked_of_a_server_that_is_not_there() {
-    let change = ServerCommand::Change {
-        name: None,
-        config: None,
-        disabled: None,
-    };
+    let change = ServerCommand::Change { name: None, config: None, disabled: None };
     for command in [change, tool(false), ServerCommand::Delete] {
-        given([])
-            .when(command.clone())
-            .then_refused(ErrorCode::NotFound);
-        given([registered(), ServerEvent::Deleted])
-            .when(command)
-            .then_refused(ErrorCode::NotFound);
+        given([]).when(command.clone()).then_refused(ErrorCode::NotFound);
+        given([registered(), ServerEvent::Deleted]).when(command).then_refused(ErrorCode::NotFound);
     }
-    given([registered()])
-        .when(ServerCommand::Delete)
-        .then([ServerEvent::Deleted]);
+    given([registered()]).when(ServerCommand::Delete).then([ServerEvent::Deleted]);
 }
 
 fn any_config() -> impl Strategy<Value = ServerConfig> {

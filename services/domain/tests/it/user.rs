@@ -27,10 +27,7 @@ fn given(events: impl IntoIterator<Item = UserEvent>) -> Given<Person> {
 }
 
 fn credential(version: u32) -> SecretRef {
-    SecretRef {
-        path: "users/1/credential".to_owned(),
-        version,
-    }
+    SecretRef { path: "users/1/credential".to_owned(), version }
 }
 
 fn register(email: &str, display_name: &str) -> UserCommand {
@@ -51,9 +48,7 @@ fn registered() -> UserEvent {
 
 #[test]
 fn a_user_registers_once_with_a_lower_case_address() {
-    given([])
-        .when(register(" Ada@Example.com ", " Ada "))
-        .then([registered()]);
+    given([]).when(register(" Ada@Example.com ", " Ada ")).then([registered()]);
     given([registered()])
         .when(register("ada@example.com", "Ada"))
         .then_refused(ErrorCode::AlreadyExists);
@@ -65,40 +60,23 @@ fn address_and_name_have_their_rules() {
         given([]).when(register(email, "Ada")).then_invalid("email");
     }
     for name in ["", "A\u{7}a", &"x".repeat(101)] {
-        given([])
-            .when(register("a@b", name))
-            .then_invalid("display_name");
+        given([]).when(register("a@b", name)).then_invalid("display_name");
     }
 }
 
 #[test]
 fn a_user_changes_the_password() {
-    let change = UserCommand::ChangePassword {
-        credential: credential(2),
-    };
-    let changed = UserEvent::PasswordChanged {
-        credential: credential(2),
-    };
-    given([])
-        .when(change.clone())
-        .then_refused(ErrorCode::NotFound);
+    let change = UserCommand::ChangePassword { credential: credential(2) };
+    let changed = UserEvent::PasswordChanged { credential: credential(2) };
+    given([]).when(change.clone()).then_refused(ErrorCode::NotFound);
     given([registered()]).when(change).then([changed.clone()]);
     let state = scenario::fold::<Person>([&registered(), &changed]);
-    let User::Active {
-        credential: known,
-        email,
-        ..
-    } = state
-    else {
-        panic!("the user is gone")
-    };
+    let User::Active { credential: known, email, .. } = state else { panic!("the user is gone") };
     assert_eq!((known, email.as_str()), (credential(2), "ada@example.com"));
 }
 
 #[test]
 fn an_event_without_a_user_makes_none() {
-    let changed = UserEvent::PasswordChanged {
-        credential: credential(2),
-    };
+    let changed = UserEvent::PasswordChanged { credential: credential(2) };
     assert_eq!(user::evolve(User::Absent, &changed), User::Absent);
 }

@@ -16,12 +16,8 @@ fn all_differ<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> bool {
 #[test]
 fn names_stand_for_one_value() {
     assert!(all_differ(ErrorCode::ALL.iter().map(|code| code.reason())));
-    assert!(all_differ(
-        CallOutcome::ALL.iter().map(|outcome| outcome.as_str())
-    ));
-    assert!(all_differ(
-        ConnectionState::ALL.iter().map(|state| state.as_str())
-    ));
+    assert!(all_differ(CallOutcome::ALL.iter().map(|outcome| outcome.as_str())));
+    assert!(all_differ(ConnectionState::ALL.iter().map(|state| state.as_str())));
     assert!(all_differ(AuditMode::ALL.iter().map(|mode| mode.as_str())));
     assert!(all_differ(Naming::ALL.iter().map(|naming| naming.as_str())));
 }
@@ -46,11 +42,8 @@ fn roles_are_ordered_by_reach() {
 #[test]
 fn actors_read_back() {
     let id = Uuid::from_u128(7);
-    let actors = [
-        Actor::User(UserId::from_uuid(id)),
-        Actor::ApiKey(ApiKeyId::from_uuid(id)),
-        Actor::System,
-    ];
+    let actors =
+        [Actor::User(UserId::from_uuid(id)), Actor::ApiKey(ApiKeyId::from_uuid(id)), Actor::System];
     for actor in actors {
         assert_eq!(Actor::parse(actor.kind(), &actor.id()), Ok(actor));
     }
@@ -69,8 +62,5 @@ fn time_stays_at_its_far_end() {
     let end = Timestamp::from_micros(i64::MAX);
     assert_eq!(end.plus_seconds(1), end);
     assert_eq!(Timestamp::from_micros(1).plus_seconds(i64::MAX), end);
-    assert_eq!(
-        Timestamp::from_micros(1).plus_seconds(2).as_micros(),
-        2_000_001
-    );
+    assert_eq!(Timestamp::from_micros(1).plus_seconds(2).as_micros(), 2_000_001);
 }

@@ -46,10 +46,7 @@ impl Bulk {
         mut items: &'a [T],
     ) -> impl Iterator<Item = (AssertSqlSafe<Arc<str>>, &'a [T])> {
         std::iter::from_fn(move || {
-            let (at, size) = SIZES
-                .iter()
-                .enumerate()
-                .find(|(_, size)| **size <= items.len())?;
+            let (at, size) = SIZES.iter().enumerate().find(|(_, size)| **size <= items.len())?;
             let (part, rest) = items.split_at(*size);
             items = rest;
             Some((AssertSqlSafe(Arc::clone(&self.0[at])), part))

@@ -73,11 +73,7 @@ pub(super) async fn heads(connection: &mut SqliteConnection) -> Result<Heads, St
             .await
             .map_err(unreadable)?;
     let recorded_at = last.map(Timestamp::from_micros).unwrap_or_default();
-    Ok(Heads {
-        position,
-        recorded_at,
-        ..Heads::default()
-    })
+    Ok(Heads { position, recorded_at, ..Heads::default() })
 }
 
 /// The facts about everything that `appends` name, on top of `heads`.
@@ -86,10 +82,7 @@ pub(super) async fn load(
     heads: Heads,
     appends: &[&Append],
 ) -> Result<Facts, StoreError> {
-    let mut facts = Facts {
-        heads,
-        ..Facts::default()
-    };
+    let mut facts = Facts { heads, ..Facts::default() };
     load_tenants(connection, &mut facts, appends).await?;
     load_versions(connection, &mut facts, appends).await?;
     load_events(connection, &mut facts, appends).await?;
@@ -137,11 +130,7 @@ async fn load_versions(
                 .bind(stream.kind.as_str())
                 .bind(stream.id.as_str());
         }
-        for row in query
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(unreadable)?
-        {
+        for row in query.fetch_all(&mut *connection).await.map_err(unreadable)? {
             let number: i64 = row.try_get(0).map_err(unreadable)?;
             let version: Option<i64> = row.try_get(1).map_err(unreadable)?;
             if let (Some(stream), Some(version)) = (nth(part, number), version) {
@@ -160,27 +149,16 @@ async fn load_events(
 ) -> Result<(), StoreError> {
     let ids: Vec<(TenantId, EventId)> = appends
         .iter()
-        .flat_map(|append| {
-            append
-                .events
-                .iter()
-                .map(|event| (append.stream.tenant, event.id))
-        })
+        .flat_map(|append| append.events.iter().map(|event| (append.stream.tenant, event.id)))
         .collect();
     for (sql, part) in EVENTS.over(&ids) {
         let mut query = sqlx::query(sql);
         for (tenant, id) in part {
             query = query.bind(blob(tenant.as_uuid())).bind(blob(id.as_uuid()));
         }
-        for row in query
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(unreadable)?
-        {
+        for row in query.fetch_all(&mut *connection).await.map_err(unreadable)? {
             let event = recorded(&row)?;
-            facts
-                .events
-                .insert((event.stream.tenant, event.event_id), event);
+            facts.events.insert((event.stream.tenant, event.event_id), event);
         }
     }
     Ok(())
@@ -194,10 +172,7 @@ async fn load_commands(
     let keys: Vec<(TenantId, &str)> = appends
         .iter()
         .filter_map(|append| {
-            Some((
-                append.stream.tenant,
-                append.idempotency.as_ref()?.key.as_str(),
-            ))
+            Some((append.stream.tenant, append.idempotency.as_ref()?.key.as_str()))
         })
         .collect();
     for (sql, part) in COMMANDS.over(&keys) {
@@ -205,16 +180,10 @@ async fn load_commands(
         for (tenant, key) in part {
             query = query.bind(blob(tenant.as_uuid())).bind(*key);
         }
-        for row in query
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(unreadable)?
-        {
+        for row in query.fetch_all(&mut *connection).await.map_err(unreadable)? {
             let number: i64 = row.try_get(8).map_err(unreadable)?;
             if let Some((tenant, key)) = nth(part, number) {
-                facts
-                    .commands
-                    .insert((*tenant, (*key).to_owned()), command(&row)?);
+                facts.commands.insert((*tenant, (*key).to_owned()), command(&row)?);
             }
         }
     }
@@ -239,17 +208,11 @@ async fn load_holders(
         for (set, value) in part {
             query = query.bind(set_tenant(set)).bind(set.name()).bind(*value);
         }
-        for row in query
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(unreadable)?
-        {
+        for row in query.fetch_all(&mut *connection).await.map_err(unreadable)? {
             let number: i64 = row.try_get(0).map_err(unreadable)?;
             if let Some((set, value)) = nth(part, number) {
                 let holder: String = row.try_get(1).map_err(unreadable)?;
-                facts
-                    .holders
-                    .insert(((*set).clone(), (*value).to_owned()), holder);
+                facts.holders.insert(((*set).clone(), (*value).to_owned()), holder);
             }
         }
     }
@@ -257,7 +220,5 @@ async fn load_holders(
 }
 
 fn nth<T>(part: &[T], number: i64) -> Option<&T> {
-    usize::try_from(number)
-        .ok()
-        .and_then(|number| part.get(number))
+    usize::try_from(number).ok().and_then(|number| part.get(number))
 }

@@ -21,11 +21,7 @@ static EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
 });
 
 static CALL_BODIES: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::plain(
-        "INSERT INTO call_body (position, tenant_id, expires_at, bytes) VALUES ",
-        4,
-        "",
-    )
+    Bulk::plain("INSERT INTO call_body (position, tenant_id, expires_at, bytes) VALUES ", 4, "")
 });
 
 /// Writes all of `admitted`, in order.

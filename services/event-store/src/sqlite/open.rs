@@ -43,13 +43,7 @@ pub struct SqliteConfig {
 impl SqliteConfig {
     /// The usual configuration of the file at `path`.
     pub fn new(path: impl Into<PathBuf>, clock: Clock) -> Self {
-        Self {
-            path: path.into(),
-            clock,
-            readers: 4,
-            queue: 1_024,
-            hook: None,
-        }
+        Self { path: path.into(), clock, readers: 4, queue: 1_024, hook: None }
     }
 }
 
@@ -63,18 +57,13 @@ pub(super) async fn prepare(path: &Path) -> Result<(), OpenError> {
         (0, 0) | (APPLICATION_ID, ..=SCHEMA_VERSION) => {}
         (APPLICATION_ID, found) => return Err(newer(path, found)),
         _ => {
-            return Err(OpenError::Foreign {
-                path: path.to_owned(),
-            });
+            return Err(OpenError::Foreign { path: path.to_owned() });
         }
     }
     let mut connection = writer_connection(path).await?;
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
     migrated.map_err(|error| failed(path, "running the migrations", error))?;
-    connection
-        .close()
-        .await
-        .map_err(|error| failed(path, "closing the file", error))
+    connection.close().await.map_err(|error| failed(path, "closing the file", error))
 }
 
 /// Takes the lock that a writing process holds, for as long as the file is open.
@@ -85,9 +74,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
         .map_err(|error| failed(path, "creating the lock file", error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: path.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(failed(path, "locking the file", error)),
     }
 }
@@ -95,24 +82,16 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 /// Refuses a file that is not an event store of this build's schema.
 pub(super) async fn check_schema(path: &Path) -> Result<(), OpenError> {
     if !path.exists() {
-        return Err(OpenError::NotPrepared {
-            path: path.to_owned(),
-        });
+        return Err(OpenError::NotPrepared { path: path.to_owned() });
     }
     match header(path).await? {
         (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),
         (APPLICATION_ID, found) if found > SCHEMA_VERSION => Err(newer(path, found)),
-        (APPLICATION_ID, found) => Err(OpenError::Older {
-            path: path.to_owned(),
-            found,
-            needed: SCHEMA_VERSION,
-        }),
-        (0, 0) => Err(OpenError::NotPrepared {
-            path: path.to_owned(),
-        }),
-        _ => Err(OpenError::Foreign {
-            path: path.to_owned(),
-        }),
+        (APPLICATION_ID, found) => {
+            Err(OpenError::Older { path: path.to_owned(), found, needed: SCHEMA_VERSION })
+        }
+        (0, 0) => Err(OpenError::NotPrepared { path: path.to_owned() }),
+        _ => Err(OpenError::Foreign { path: path.to_owned() }),
     }
 }
 
@@ -161,12 +140,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
 async fn header(path: &Path) -> Result<(i64, i64), OpenError> {
     let read = async {
         let mut connection = reader_options(path).connect().await?;
-        let application: i64 = sqlx::query_scalar("PRAGMA application_id")
-            .fetch_one(&mut connection)
-            .await?;
-        let version: i64 = sqlx::query_scalar("PRAGMA user_version")
-            .fetch_one(&mut connection)
-            .await?;
+        let application: i64 =
+            sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut connection).await?;
+        let version: i64 =
+            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await?;
         let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
             .fetch_one(&mut connection)
             .await?;
@@ -175,14 +152,10 @@ async fn header(path: &Path) -> Result<(i64, i64), OpenError> {
     };
     match read.await {
         // Tables of somebody who leaves the header empty.
-        Ok((0, 0, 1..)) => Err(OpenError::Foreign {
-            path: path.to_owned(),
-        }),
+        Ok((0, 0, 1..)) => Err(OpenError::Foreign { path: path.to_owned() }),
         Ok((application, version, _)) => Ok((application, version)),
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("26") => {
-            Err(OpenError::Foreign {
-                path: path.to_owned(),
-            })
+            Err(OpenError::Foreign { path: path.to_owned() })
         }
         Err(error) => Err(failed(path, "reading the file's header", error)),
     }
@@ -190,29 +163,15 @@ async fn header(path: &Path) -> Result<(i64, i64), OpenError> {
 
 /// Opens a file that only its owner may read, creating it when there is none.
 fn private(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn newer(path: &Path, found: i64) -> OpenError {
-    OpenError::Newer {
-        path: path.to_owned(),
-        found,
-        needed: SCHEMA_VERSION,
-    }
+    OpenError::Newer { path: path.to_owned(), found, needed: SCHEMA_VERSION }
 }
 
 fn failed(path: &Path, what: &'static str, cause: impl Error + Send + Sync + 'static) -> OpenError {
-    OpenError::Failed {
-        path: path.to_owned(),
-        what,
-        cause: Arc::new(cause),
-    }
+    OpenError::Failed { path: path.to_owned(), what, cause: Arc::new(cause) }
 }
 
 #[cfg(test)]
@@ -233,16 +192,11 @@ mod tests {
             ("PRAGMA application_id", APPLICATION_ID),
             ("PRAGMA user_version", SCHEMA_VERSION),
         ] {
-            let value: i64 = sqlx::query_scalar(pragma)
-                .fetch_one(&mut connection)
-                .await
-                .unwrap();
+            let value: i64 = sqlx::query_scalar(pragma).fetch_one(&mut connection).await.unwrap();
             assert_eq!(value, expected, "{pragma}");
         }
-        let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
+        let journal: String =
+            sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
         assert_eq!(journal, "wal");
     }
 
@@ -252,9 +206,7 @@ mod tests {
         let path = directory.path().join("events.db");
         prepare(&path).await.unwrap();
         let mut connection = reader_options(&path).connect().await.unwrap();
-        let refused = sqlx::query("DELETE FROM reservation")
-            .execute(&mut connection)
-            .await;
+        let refused = sqlx::query("DELETE FROM reservation").execute(&mut connection).await;
         assert!(refused.unwrap_err().to_string().contains("readonly"));
     }
 

@@ -58,10 +58,7 @@ impl Reader {
         // before is the same in any later statement.
         let head = head(&mut connection).await?;
         if head <= after {
-            return Ok(Page {
-                events: Vec::new(),
-                next: after,
-            });
+            return Ok(Page { events: Vec::new(), next: after });
         }
         let limit = limit.clamp(1, MAX_PAGE_EVENTS);
         let mut query = page_query(after, head, filter, limit);
@@ -219,18 +216,11 @@ fn page_query(
 ) -> QueryBuilder<Sqlite> {
     let (after, head) = (integer(after.as_u64()), integer(head.as_u64()));
     let limit = integer(limit as u64);
-    let mut query = QueryBuilder::new(concat!(
-        "SELECT ",
-        event_columns!(),
-        " FROM event WHERE position "
-    ));
+    let mut query =
+        QueryBuilder::new(concat!("SELECT ", event_columns!(), " FROM event WHERE position "));
     let kinds = match &filter.kinds {
         None if filter.tenant.is_none() => {
-            query
-                .push("> ")
-                .push_bind(after)
-                .push(" AND position <= ")
-                .push_bind(head);
+            query.push("> ").push_bind(after).push(" AND position <= ").push_bind(head);
             query.push(" ORDER BY position LIMIT ").push_bind(limit);
             return query;
         }
@@ -239,10 +229,7 @@ fn page_query(
     };
     // An empty list matches nothing.
     query.push("IN (SELECT position FROM (SELECT 0 AS position WHERE 0");
-    for kind in StreamKind::ALL
-        .into_iter()
-        .filter(|kind| kinds.contains(kind))
-    {
+    for kind in StreamKind::ALL.into_iter().filter(|kind| kinds.contains(kind)) {
         query.push(" UNION ALL SELECT * FROM (SELECT position FROM event INDEXED BY ");
         match filter.tenant {
             Some(tenant) => query
@@ -254,10 +241,7 @@ fn page_query(
         query.push_bind(kind.as_str());
         query.push(" AND position > ").push_bind(after);
         query.push(" AND position <= ").push_bind(head);
-        query
-            .push(" ORDER BY position LIMIT ")
-            .push_bind(limit)
-            .push(")");
+        query.push(" ORDER BY position LIMIT ").push_bind(limit).push(")");
     }
     query.push(") ORDER BY position LIMIT ").push_bind(limit);
     query.push(") ORDER BY position");

@@ -36,10 +36,8 @@ pub(super) use command_columns;
 
 /// An event from the columns of `event_columns`.
 pub(super) fn recorded(row: &SqliteRow) -> Result<Arc<Recorded>, StoreError> {
-    let cells = Cells {
-        row,
-        position: row.try_get::<i64, _>(0).map_err(unreadable)?.max(0) as u64,
-    };
+    let cells =
+        Cells { row, position: row.try_get::<i64, _>(0).map_err(unreadable)?.max(0) as u64 };
     Ok(Arc::new(Recorded {
         position: Position::new(cells.position),
         tenant_position: cells.number(2)?,
@@ -66,10 +64,8 @@ pub(super) fn recorded(row: &SqliteRow) -> Result<Arc<Recorded>, StoreError> {
 
 /// A former command from the columns of `command_columns`.
 pub(super) fn command(row: &SqliteRow) -> Result<FormerCommand, StoreError> {
-    let cells = Cells {
-        row,
-        position: row.try_get::<i64, _>(6).map_err(unreadable)?.max(0) as u64,
-    };
+    let cells =
+        Cells { row, position: row.try_get::<i64, _>(6).map_err(unreadable)?.max(0) as u64 };
     Ok(FormerCommand {
         request_hash: cells.hash(1)?,
         expires_at: Timestamp::from_micros(cells.get(7)?),
@@ -114,22 +110,16 @@ impl<'a> Cells<'a> {
 
     fn kind(&self, column: usize) -> Result<StreamKind, StoreError> {
         let text: &str = self.get(column)?;
-        text.parse()
-            .map_err(|_| self.damaged("a kind of stream that this build does not know"))
+        text.parse().map_err(|_| self.damaged("a kind of stream that this build does not know"))
     }
 
     fn hash(&self, column: usize) -> Result<[u8; 32], StoreError> {
         let bytes: &[u8] = self.get(column)?;
-        bytes
-            .try_into()
-            .map_err(|_| self.damaged("a digest that has not 32 bytes"))
+        bytes.try_into().map_err(|_| self.damaged("a digest that has not 32 bytes"))
     }
 
     fn damaged(&self, what: &'static str) -> StoreError {
-        StoreError::Damaged {
-            position: self.position,
-            what,
-        }
+        StoreError::Damaged { position: self.position, what }
     }
 }
 
@@ -151,8 +141,7 @@ pub(super) fn blob(id: Uuid) -> Vec<u8> {
 
 /// The tenant of a set as it is stored: empty for a set over all tenants.
 pub(super) fn set_tenant(set: &ReservationSet) -> Vec<u8> {
-    set.tenant()
-        .map_or_else(Vec::new, |tenant| blob(tenant.as_uuid()))
+    set.tenant().map_or_else(Vec::new, |tenant| blob(tenant.as_uuid()))
 }
 
 /// A position, version or count as it is stored. Numbers of the log never reach the far end.

@@ -8,30 +8,18 @@ use super::rows::{blob, integer};
 /// One deletion.
 #[derive(Debug)]
 pub(super) enum Upkeep {
-    DeleteBodies {
-        tenant: Option<TenantId>,
-        expired_at: Timestamp,
-        limit: usize,
-    },
-    DestroyBodies {
-        tenant: TenantId,
-        event_ids: Vec<EventId>,
-    },
-    ForgetKeys {
-        expired_at: Timestamp,
-        limit: usize,
-    },
+    DeleteBodies { tenant: Option<TenantId>, expired_at: Timestamp, limit: usize },
+    DestroyBodies { tenant: TenantId, event_ids: Vec<EventId> },
+    ForgetKeys { expired_at: Timestamp, limit: usize },
 }
 
 impl Upkeep {
     /// Carries it out and says how many rows are gone.
     pub(super) async fn run(&self, connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
         match self {
-            Self::DeleteBodies {
-                tenant,
-                expired_at,
-                limit,
-            } => delete_bodies(connection, *tenant, *expired_at, *limit).await,
+            Self::DeleteBodies { tenant, expired_at, limit } => {
+                delete_bodies(connection, *tenant, *expired_at, *limit).await
+            }
             Self::DestroyBodies { tenant, event_ids } => {
                 let mut destroyed = 0;
                 for id in event_ids {
@@ -64,11 +52,7 @@ async fn delete_bodies(
         ),
     };
     let limit = integer(limit as u64);
-    let done = query
-        .bind(expired_at.as_micros())
-        .bind(limit)
-        .execute(connection)
-        .await?;
+    let done = query.bind(expired_at.as_micros()).bind(limit).execute(connection).await?;
     Ok(done.rows_affected())
 }
 
@@ -84,9 +68,7 @@ async fn destroy_body(
         "DELETE FROM kept_body WHERE position =
              (SELECT position FROM event WHERE tenant_id = ? AND event_id = ?)",
     ] {
-        let query = sqlx::query(sql)
-            .bind(blob(tenant.as_uuid()))
-            .bind(blob(event_id.as_uuid()));
+        let query = sqlx::query(sql).bind(blob(tenant.as_uuid())).bind(blob(event_id.as_uuid()));
         destroyed += query.execute(&mut *connection).await?.rows_affected();
     }
     Ok(destroyed)

@@ -42,17 +42,9 @@ type Answers = Vec<Result<Appended, AppendError>>;
 
 /// What the writer is asked for.
 pub(super) enum Request {
-    Append {
-        batches: Vec<Append>,
-        answer: oneshot::Sender<Answers>,
-    },
-    Upkeep {
-        upkeep: Upkeep,
-        answer: oneshot::Sender<Result<u64, StoreError>>,
-    },
-    Close {
-        answer: oneshot::Sender<()>,
-    },
+    Append { batches: Vec<Append>, answer: oneshot::Sender<Answers> },
+    Upkeep { upkeep: Upkeep, answer: oneshot::Sender<Result<u64, StoreError>> },
+    Close { answer: oneshot::Sender<()> },
 }
 
 /// What is carried out together.
@@ -69,10 +61,7 @@ impl Group {
     fn add(&mut self, request: Request) {
         match request {
             Request::Append { batches, answer } => {
-                self.events += batches
-                    .iter()
-                    .map(|append| append.events.len())
-                    .sum::<usize>();
+                self.events += batches.iter().map(|append| append.events.len()).sum::<usize>();
                 self.bytes += batches.iter().map(Append::weight).sum::<usize>();
                 self.appends.push((batches, answer));
             }
@@ -104,9 +93,7 @@ impl Failure {
                 reason: "the database refused the write",
                 cause: Some(Arc::clone(cause)),
             },
-            Self::InCommit(cause) => AppendError::OutcomeUnknown {
-                cause: Some(Arc::clone(cause)),
-            },
+            Self::InCommit(cause) => AppendError::OutcomeUnknown { cause: Some(Arc::clone(cause)) },
         }
     }
 }
@@ -130,13 +117,7 @@ impl Writer {
         live: broadcast::Sender<Commit>,
         lock: File,
     ) -> Self {
-        Self {
-            config,
-            connection: Some(connection),
-            heads: None,
-            live,
-            _lock: lock,
-        }
+        Self { config, connection: Some(connection), heads: None, live, _lock: lock }
     }
 
     /// Runs until it is asked to close or every handle of the store is dropped.
@@ -187,10 +168,7 @@ impl Writer {
             Ok(answers) => answers,
             Err(failure) => {
                 self.recover(&failure).await;
-                sizes
-                    .iter()
-                    .map(|size| vec![Err(failure.answer()); *size])
-                    .collect()
+                sizes.iter().map(|size| vec![Err(failure.answer()); *size]).collect()
             }
         };
         for (sender, answers) in senders.into_iter().zip(answers) {
@@ -204,30 +182,22 @@ impl Writer {
     async fn commit(&mut self, batches: Vec<Vec<Append>>) -> Result<Vec<Answers>, Failure> {
         let heads = self.heads.take();
         let connection = self.connection().await?;
-        execute(connection, "BEGIN IMMEDIATE")
-            .await
-            .map_err(before)?;
+        execute(connection, "BEGIN IMMEDIATE").await.map_err(before)?;
         let heads = match heads {
             Some(heads) => heads,
             None => facts::heads(connection).await.map_err(before)?,
         };
         let named: Vec<_> = batches.iter().flatten().collect();
-        let mut facts = facts::load(connection, heads, &named)
-            .await
-            .map_err(before)?;
+        let mut facts = facts::load(connection, heads, &named).await.map_err(before)?;
         let now = (self.config.clock)();
         let (answers, admitted) = decide(&mut facts, batches, now);
         if admitted.is_empty() {
             // Nothing to write, so nothing to sync.
-            execute(self.connection().await?, "ROLLBACK")
-                .await
-                .map_err(before)?;
+            execute(self.connection().await?, "ROLLBACK").await.map_err(before)?;
             self.heads = Some(facts.heads);
             return Ok(answers);
         }
-        insert::write(self.connection().await?, &admitted)
-            .await
-            .map_err(before)?;
+        insert::write(self.connection().await?, &admitted).await.map_err(before)?;
         let events: Vec<Arc<Recorded>> = admitted.into_iter().flat_map(|one| one.events).collect();
         if let Some(hook) = &self.config.hook {
             hook.before_commit(events.len()).await;
@@ -250,9 +220,7 @@ impl Writer {
         };
         let done = async {
             let connection = self.connection().await?;
-            execute(connection, "BEGIN IMMEDIATE")
-                .await
-                .map_err(before)?;
+            execute(connection, "BEGIN IMMEDIATE").await.map_err(before)?;
             let deleted = upkeep.run(connection).await.map_err(before)?;
             execute(connection, "COMMIT").await.map_err(before)?;
             Ok(deleted)
@@ -270,9 +238,7 @@ impl Writer {
     async fn connection(&mut self) -> Result<&mut SqliteConnection, Failure> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => open::writer_connection(&self.config.path)
-                .await
-                .map_err(before)?,
+            None => open::writer_connection(&self.config.path).await.map_err(before)?,
         };
         Ok(self.connection.insert(connection))
     }

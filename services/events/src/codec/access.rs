@@ -39,10 +39,7 @@ pub fn read_access_denied(stored: v1::AccessDenied) -> Result<Event, InvalidFiel
 }
 
 pub(crate) fn config_revealed(project: &ProjectId, servers: &[String]) -> v1::ConfigRevealed {
-    v1::ConfigRevealed {
-        project: project.to_string(),
-        servers: servers.to_vec(),
-    }
+    v1::ConfigRevealed { project: project.to_string(), servers: servers.to_vec() }
 }
 
 pub(super) fn read_config_revealed(stored: v1::ConfigRevealed) -> Result<Event, InvalidField> {

@@ -39,11 +39,7 @@ fn api_key(key: Option<ApiKeyId>) -> String {
 }
 
 fn read_api_key(text: &str) -> Result<Option<ApiKeyId>, InvalidField> {
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        id("api_key", text).map(Some)
-    }
+    if text.is_empty() { Ok(None) } else { id("api_key", text).map(Some) }
 }
 
 /// The stored form of [`CallEvent::Started`].

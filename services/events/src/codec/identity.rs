@@ -8,10 +8,7 @@ use super::{Encoded, InvalidField, id, write};
 use crate::event_type::EventType;
 
 pub(super) fn secret_ref(secret: &SecretRef) -> v1::SecretRef {
-    v1::SecretRef {
-        path: secret.path.clone(),
-        version: secret.version,
-    }
+    v1::SecretRef { path: secret.path.clone(), version: secret.version }
 }
 
 pub(super) fn read_secret_ref(
@@ -19,26 +16,18 @@ pub(super) fn read_secret_ref(
     stored: Option<v1::SecretRef>,
 ) -> Result<SecretRef, InvalidField> {
     let stored = stored.ok_or(InvalidField::missing(field))?;
-    Ok(SecretRef {
-        path: stored.path,
-        version: stored.version,
-    })
+    Ok(SecretRef { path: stored.path, version: stored.version })
 }
 
 pub(super) fn encode_organization(event: &OrganizationEvent) -> Encoded {
     match event {
         OrganizationEvent::Created { name, owner } => write(
             EventType::OrganizationCreated,
-            &v1::OrganizationCreated {
-                name: name.clone(),
-                owner: owner.to_string(),
-            },
+            &v1::OrganizationCreated { name: name.clone(), owner: owner.to_string() },
         ),
         OrganizationEvent::MemberAdded { user } => write(
             EventType::OrganizationMemberAdded,
-            &v1::OrganizationMemberAdded {
-                user: user.to_string(),
-            },
+            &v1::OrganizationMemberAdded { user: user.to_string() },
         ),
     }
 }
@@ -47,10 +36,7 @@ pub(super) fn read_organization_created(
     stored: v1::OrganizationCreated,
 ) -> Result<Event, InvalidField> {
     let owner = id("owner", &stored.owner)?;
-    Ok(Event::Organization(OrganizationEvent::Created {
-        name: stored.name,
-        owner,
-    }))
+    Ok(Event::Organization(OrganizationEvent::Created { name: stored.name, owner }))
 }
 
 pub(super) fn read_organization_member_added(
@@ -62,11 +48,7 @@ pub(super) fn read_organization_member_added(
 
 pub(super) fn encode_user(event: &UserEvent) -> Encoded {
     match event {
-        UserEvent::Registered {
-            email,
-            display_name,
-            credential,
-        } => write(
+        UserEvent::Registered { email, display_name, credential } => write(
             EventType::UserRegistered,
             &v1::UserRegistered {
                 email: email.clone(),
@@ -76,9 +58,7 @@ pub(super) fn encode_user(event: &UserEvent) -> Encoded {
         ),
         UserEvent::PasswordChanged { credential } => write(
             EventType::UserPasswordChanged,
-            &v1::UserPasswordChanged {
-                credential: Some(secret_ref(credential)),
-            },
+            &v1::UserPasswordChanged { credential: Some(secret_ref(credential)) },
         ),
     }
 }
@@ -100,29 +80,19 @@ pub(super) fn read_user_password_changed(
 
 pub(super) fn encode_login(event: &LoginEvent) -> Encoded {
     match event {
-        LoginEvent::Succeeded { user } => write(
-            EventType::LoginSucceeded,
-            &v1::LoginSucceeded {
-                user: user.to_string(),
-            },
-        ),
-        LoginEvent::Failed { user } => write(
-            EventType::LoginFailed,
-            &v1::LoginFailed {
-                user: user.to_string(),
-            },
-        ),
+        LoginEvent::Succeeded { user } => {
+            write(EventType::LoginSucceeded, &v1::LoginSucceeded { user: user.to_string() })
+        }
+        LoginEvent::Failed { user } => {
+            write(EventType::LoginFailed, &v1::LoginFailed { user: user.to_string() })
+        }
     }
 }
 
 pub(super) fn read_login_succeeded(stored: v1::LoginSucceeded) -> Result<Event, InvalidField> {
-    Ok(Event::Login(LoginEvent::Succeeded {
-        user: id("user", &stored.user)?,
-    }))
+    Ok(Event::Login(LoginEvent::Succeeded { user: id("user", &stored.user)? }))
 }
 
 pub(super) fn read_login_failed(stored: v1::LoginFailed) -> Result<Event, InvalidField> {
-    Ok(Event::Login(LoginEvent::Failed {
-        user: id("user", &stored.user)?,
-    }))
+    Ok(Event::Login(LoginEvent::Failed { user: id("user", &stored.user)? }))
 }

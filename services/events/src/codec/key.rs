@@ -11,26 +11,20 @@ use crate::event_type::EventType;
 
 pub(super) fn encode(event: &ApiKeyEvent) -> Encoded {
     match event {
-        ApiKeyEvent::Issued {
-            project,
-            name,
-            hash,
-            suffix,
-            role: at_most,
-            creator,
-            expires_at,
-        } => write(
-            EventType::ApiKeyIssued,
-            &v1::ApiKeyIssued {
-                project: project.to_string(),
-                name: name.clone(),
-                hash: hash.to_hex(),
-                suffix: suffix.clone(),
-                role: role(*at_most).into(),
-                creator: creator.to_string(),
-                expires_at_us: expires_at.map_or(0, Timestamp::as_micros),
-            },
-        ),
+        ApiKeyEvent::Issued { project, name, hash, suffix, role: at_most, creator, expires_at } => {
+            write(
+                EventType::ApiKeyIssued,
+                &v1::ApiKeyIssued {
+                    project: project.to_string(),
+                    name: name.clone(),
+                    hash: hash.to_hex(),
+                    suffix: suffix.clone(),
+                    role: role(*at_most).into(),
+                    creator: creator.to_string(),
+                    expires_at_us: expires_at.map_or(0, Timestamp::as_micros),
+                },
+            )
+        }
         ApiKeyEvent::Revoked => write(EventType::ApiKeyRevoked, &v1::ApiKeyRevoked {}),
     }
 }

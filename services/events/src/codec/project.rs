@@ -42,11 +42,7 @@ const fn naming(naming: Naming) -> v1::Naming {
 
 pub(super) fn encode(event: &ProjectEvent) -> Encoded {
     match event {
-        ProjectEvent::Created {
-            name,
-            description,
-            owner,
-        } => write(
+        ProjectEvent::Created { name, description, owner } => write(
             EventType::ProjectCreated,
             &v1::ProjectCreated {
                 name: name.clone(),
@@ -54,11 +50,7 @@ pub(super) fn encode(event: &ProjectEvent) -> Encoded {
                 owner: owner.to_string(),
             },
         ),
-        ProjectEvent::Changed {
-            name,
-            description,
-            settings,
-        } => write(
+        ProjectEvent::Changed { name, description, settings } => write(
             EventType::ProjectChanged,
             &v1::ProjectChanged {
                 name: name.clone(),
@@ -69,31 +61,17 @@ pub(super) fn encode(event: &ProjectEvent) -> Encoded {
                 body_retention_days: settings.map(|settings| settings.body_retention_days),
             },
         ),
-        ProjectEvent::MemberAdded {
-            user,
-            role: as_what,
-        } => write(
+        ProjectEvent::MemberAdded { user, role: as_what } => write(
             EventType::ProjectMemberAdded,
-            &v1::ProjectMemberAdded {
-                user: user.to_string(),
-                role: role(*as_what).into(),
-            },
+            &v1::ProjectMemberAdded { user: user.to_string(), role: role(*as_what).into() },
         ),
-        ProjectEvent::MemberRoleChanged {
-            user,
-            role: as_what,
-        } => write(
+        ProjectEvent::MemberRoleChanged { user, role: as_what } => write(
             EventType::ProjectMemberRoleChanged,
-            &v1::ProjectMemberRoleChanged {
-                user: user.to_string(),
-                role: role(*as_what).into(),
-            },
+            &v1::ProjectMemberRoleChanged { user: user.to_string(), role: role(*as_what).into() },
         ),
         ProjectEvent::MemberRemoved { user } => write(
             EventType::ProjectMemberRemoved,
-            &v1::ProjectMemberRemoved {
-                user: user.to_string(),
-            },
+            &v1::ProjectMemberRemoved { user: user.to_string() },
         ),
         ProjectEvent::Deleted => write(EventType::ProjectDeleted, &v1::ProjectDeleted {}),
     }
@@ -125,10 +103,7 @@ pub(super) fn read_changed(stored: v1::ProjectChanged) -> Result<Event, InvalidF
         }
         // Settings are written as a whole: what a part of them meant cannot be known.
         _ => {
-            return Err(InvalidField::new(
-                "audit_mode",
-                "is there without the other settings",
-            ));
+            return Err(InvalidField::new("audit_mode", "is there without the other settings"));
         }
     };
     Ok(Event::Project(ProjectEvent::Changed {
@@ -164,16 +139,11 @@ pub(super) fn read_member_role_changed(
     stored: v1::ProjectMemberRoleChanged,
 ) -> Result<Event, InvalidField> {
     let (user, role) = (id("user", &stored.user)?, read_role(stored.role)?);
-    Ok(Event::Project(ProjectEvent::MemberRoleChanged {
-        user,
-        role,
-    }))
+    Ok(Event::Project(ProjectEvent::MemberRoleChanged { user, role }))
 }
 
 pub(super) fn read_member_removed(stored: v1::ProjectMemberRemoved) -> Result<Event, InvalidField> {
-    Ok(Event::Project(ProjectEvent::MemberRemoved {
-        user: id("user", &stored.user)?,
-    }))
+    Ok(Event::Project(ProjectEvent::MemberRemoved { user: id("user", &stored.user)? }))
 }
 
 pub(super) fn read_deleted(_: v1::ProjectDeleted) -> Result<Event, InvalidField> {

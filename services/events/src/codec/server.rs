@@ -11,12 +11,7 @@ use crate::event_type::EventType;
 
 pub(super) fn encode(event: &ServerEvent) -> Encoded {
     match event {
-        ServerEvent::Registered {
-            project,
-            name,
-            config: to_be,
-            disabled,
-        } => write(
+        ServerEvent::Registered { project, name, config: to_be, disabled } => write(
             EventType::ServerRegistered,
             &v1::ServerRegistered {
                 project: project.to_string(),
@@ -27,26 +22,19 @@ pub(super) fn encode(event: &ServerEvent) -> Encoded {
         ),
         ServerEvent::Reconfigured { config: to_be } => write(
             EventType::ServerReconfigured,
-            &v1::ServerReconfigured {
-                config: Some(config(to_be)),
-            },
+            &v1::ServerReconfigured { config: Some(config(to_be)) },
         ),
-        ServerEvent::Renamed { name } => write(
-            EventType::ServerRenamed,
-            &v1::ServerRenamed {
-                name: name.to_string(),
-            },
-        ),
+        ServerEvent::Renamed { name } => {
+            write(EventType::ServerRenamed, &v1::ServerRenamed { name: name.to_string() })
+        }
         ServerEvent::Enabled => write(EventType::ServerEnabled, &v1::ServerEnabled {}),
         ServerEvent::Disabled => write(EventType::ServerDisabled, &v1::ServerDisabled {}),
-        ServerEvent::ToolDisabled { tool } => write(
-            EventType::ServerToolDisabled,
-            &v1::ServerToolDisabled { tool: tool.clone() },
-        ),
-        ServerEvent::ToolEnabled { tool } => write(
-            EventType::ServerToolEnabled,
-            &v1::ServerToolEnabled { tool: tool.clone() },
-        ),
+        ServerEvent::ToolDisabled { tool } => {
+            write(EventType::ServerToolDisabled, &v1::ServerToolDisabled { tool: tool.clone() })
+        }
+        ServerEvent::ToolEnabled { tool } => {
+            write(EventType::ServerToolEnabled, &v1::ServerToolEnabled { tool: tool.clone() })
+        }
         ServerEvent::Deleted => write(EventType::ServerDeleted, &v1::ServerDeleted {}),
     }
 }
@@ -60,12 +48,7 @@ fn config(config: &ServerConfig) -> v1::ServerConfig {
         ..v1::ServerConfig::default()
     };
     let (kind, target) = match &config.transport {
-        Transport::Stdio {
-            command,
-            shown_args,
-            env_names,
-            cwd,
-        } => {
+        Transport::Stdio { command, shown_args, env_names, cwd } => {
             stored.command.clone_from(command);
             stored.shown_args.clone_from(shown_args);
             stored.env_names.clone_from(env_names);
@@ -109,10 +92,7 @@ fn read_config(stored: Option<v1::ServerConfig>) -> Result<ServerConfig, Invalid
         v1::TransportKind::StreamableHttp => Transport::StreamableHttp(target),
         v1::TransportKind::Probe => Transport::Probe(target),
     };
-    let launch = stored
-        .launch
-        .map(|secret| read_secret_ref("launch", Some(secret)))
-        .transpose()?;
+    let launch = stored.launch.map(|secret| read_secret_ref("launch", Some(secret))).transpose()?;
     Ok(ServerConfig {
         transport,
         launch,
@@ -136,15 +116,11 @@ pub(super) fn read_registered(stored: v1::ServerRegistered) -> Result<Event, Inv
 }
 
 pub(super) fn read_reconfigured(stored: v1::ServerReconfigured) -> Result<Event, InvalidField> {
-    Ok(Event::Server(ServerEvent::Reconfigured {
-        config: read_config(stored.config)?,
-    }))
+    Ok(Event::Server(ServerEvent::Reconfigured { config: read_config(stored.config)? }))
 }
 
 pub(super) fn read_renamed(stored: v1::ServerRenamed) -> Result<Event, InvalidField> {
-    Ok(Event::Server(ServerEvent::Renamed {
-        name: read_name(&stored.name)?,
-    }))
+    Ok(Event::Server(ServerEvent::Renamed { name: read_name(&stored.name)? }))
 }
 
 pub(super) fn read_enabled(_: v1::ServerEnabled) -> Result<Event, InvalidField> {
@@ -156,15 +132,11 @@ pub(super) fn read_disabled(_: v1::ServerDisabled) -> Result<Event, InvalidField
 }
 
 pub(super) fn read_tool_disabled(stored: v1::ServerToolDisabled) -> Result<Event, InvalidField> {
-    Ok(Event::Server(ServerEvent::ToolDisabled {
-        tool: stored.tool,
-    }))
+    Ok(Event::Server(ServerEvent::ToolDisabled { tool: stored.tool }))
 }
 
 pub(super) fn read_tool_enabled(stored: v1::ServerToolEnabled) -> Result<Event, InvalidField> {
-    Ok(Event::Server(ServerEvent::ToolEnabled {
-        tool: stored.tool,
-    }))
+    Ok(Event::Server(ServerEvent::ToolEnabled { tool: stored.tool }))
 }
 
 pub(super) fn read_deleted(_: v1::ServerDeleted) -> Result<Event, InvalidField> {

@@ -38,33 +38,19 @@ pub enum ChangeKind {
 
 impl Change {
     /// Nothing changed.
-    pub const NONE: Self = Self {
-        project: None,
-        server: None,
-        api_key: None,
-        kind: ChangeKind::Nothing,
-    };
+    pub const NONE: Self =
+        Self { project: None, server: None, api_key: None, kind: ChangeKind::Nothing };
 
     pub(super) fn of_project(project: ProjectId, kind: ChangeKind) -> Self {
-        Self {
-            project: Some(project),
-            kind,
-            ..Self::NONE
-        }
+        Self { project: Some(project), kind, ..Self::NONE }
     }
 
     pub(super) fn of_server(project: ProjectId, server: ServerId, kind: ChangeKind) -> Self {
-        Self {
-            server: Some(server),
-            ..Self::of_project(project, kind)
-        }
+        Self { server: Some(server), ..Self::of_project(project, kind) }
     }
 
     pub(super) fn of_key(project: ProjectId, api_key: ApiKeyId) -> Self {
-        Self {
-            api_key: Some(api_key),
-            ..Self::of_project(project, ChangeKind::ApiKey)
-        }
+        Self { api_key: Some(api_key), ..Self::of_project(project, ChangeKind::ApiKey) }
     }
 
     /// Whether anything changed.

@@ -53,12 +53,7 @@ fn server_name() -> impl Strategy<Value = ServerName> {
 
 fn target() -> impl Strategy<Value = HttpTarget> {
     (text(), vec(text(), 0..3), some_text(), some_text()).prop_map(
-        |(url, header_names, ca_file, proxy)| HttpTarget {
-            url,
-            header_names,
-            ca_file,
-            proxy,
-        },
+        |(url, header_names, ca_file, proxy)| HttpTarget { url, header_names, ca_file, proxy },
     )
 }
 
@@ -81,39 +76,25 @@ fn transport() -> impl Strategy<Value = Transport> {
 
 fn config() -> impl Strategy<Value = ServerConfig> {
     let read_timeout = option::of(1..=86_400_u32);
-    (
-        transport(),
-        option::of(secret()),
-        any::<u32>(),
-        read_timeout,
-        vec(text(), 0..3),
+    (transport(), option::of(secret()), any::<u32>(), read_timeout, vec(text(), 0..3)).prop_map(
+        |(transport, launch, timeout_s, read_timeout_s, auto_approve)| ServerConfig {
+            transport,
+            launch,
+            timeout_s,
+            read_timeout_s,
+            auto_approve,
+        },
     )
-        .prop_map(
-            |(transport, launch, timeout_s, read_timeout_s, auto_approve)| ServerConfig {
-                transport,
-                launch,
-                timeout_s,
-                read_timeout_s,
-                auto_approve,
-            },
-        )
 }
 
 fn settings() -> impl Strategy<Value = ProjectSettings> {
-    (
-        select(AuditMode::ALL.as_slice()),
-        select(Naming::ALL.as_slice()),
-        any::<bool>(),
-        any::<u32>(),
-    )
-        .prop_map(
-            |(audit_mode, naming, unified_enabled, body_retention_days)| ProjectSettings {
-                audit_mode,
-                naming,
-                unified_enabled,
-                body_retention_days,
-            },
-        )
+    (select(AuditMode::ALL.as_slice()), select(Naming::ALL.as_slice()), any::<bool>(), any::<u32>())
+        .prop_map(|(audit_mode, naming, unified_enabled, body_retention_days)| ProjectSettings {
+            audit_mode,
+            naming,
+            unified_enabled,
+            body_retention_days,
+        })
 }
 
 fn project_event() -> impl Strategy<Value = ProjectEvent> {
@@ -123,16 +104,9 @@ fn project_event() -> impl Strategy<Value = ProjectEvent> {
             description,
             owner
         }),
-        (
-            option::of(text()),
-            option::of(text()),
-            option::of(settings())
-        )
-            .prop_map(|(name, description, settings)| ProjectEvent::Changed {
-                name,
-                description,
-                settings
-            }),
+        (option::of(text()), option::of(text()), option::of(settings())).prop_map(
+            |(name, description, settings)| ProjectEvent::Changed { name, description, settings }
+        ),
         (user(), role()).prop_map(|(user, role)| ProjectEvent::MemberAdded { user, role }),
         (user(), role()).prop_map(|(user, role)| ProjectEvent::MemberRoleChanged { user, role }),
         user().prop_map(|user| ProjectEvent::MemberRemoved { user }),
@@ -180,10 +154,7 @@ fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
     });
     prop_oneof![
         (project(), observation).prop_map(|(project, observation)| {
-            ConnectionEvent::StateObserved {
-                project,
-                observation,
-            }
+            ConnectionEvent::StateObserved { project, observation }
         }),
         (project(), summary)
             .prop_map(|(project, summary)| ConnectionEvent::CatalogueObserved { project, summary }),
@@ -193,21 +164,11 @@ fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
 fn key_event() -> impl Strategy<Value = ApiKeyEvent> {
     // The end of time zero is stored as no end; no rule lets such a key be made.
     let expires_at = option::of(
-        any::<i64>()
-            .prop_filter("zero", |us| *us != 0)
-            .prop_map(Timestamp::from_micros),
+        any::<i64>().prop_filter("zero", |us| *us != 0).prop_map(Timestamp::from_micros),
     );
     prop_oneof![
-        (
-            project(),
-            text(),
-            any::<[u8; 32]>(),
-            text(),
-            role(),
-            user(),
-            expires_at
-        )
-            .prop_map(|(project, name, hash, suffix, role, creator, expires_at)| {
+        (project(), text(), any::<[u8; 32]>(), text(), role(), user(), expires_at).prop_map(
+            |(project, name, hash, suffix, role, creator, expires_at)| {
                 ApiKeyEvent::Issued {
                     project,
                     name,
@@ -217,62 +178,50 @@ fn key_event() -> impl Strategy<Value = ApiKeyEvent> {
                     creator,
                     expires_at,
                 }
-            }),
+            }
+        ),
         Just(ApiKeyEvent::Revoked),
     ]
 }
 
 fn call_subject() -> impl Strategy<Value = CallSubject> {
-    (
-        project(),
-        uuid(),
-        [text(), text(), text()],
-        option::of(uuid()),
-        any::<i64>(),
+    (project(), uuid(), [text(), text(), text()], option::of(uuid()), any::<i64>()).prop_map(
+        |(project, server, [server_name, method, target], api_key, started_at)| CallSubject {
+            project,
+            server: ServerId::from_uuid(server),
+            server_name,
+            method,
+            target,
+            api_key: api_key.map(ApiKeyId::from_uuid),
+            started_at: Timestamp::from_micros(started_at),
+        },
     )
-        .prop_map(
-            |(project, server, [server_name, method, target], api_key, started_at)| CallSubject {
-                project,
-                server: ServerId::from_uuid(server),
-                server_name,
-                method,
-                target,
-                api_key: api_key.map(ApiKeyId::from_uuid),
-                started_at: Timestamp::from_micros(started_at),
-            },
-        )
 }
 
 fn call_event() -> impl Strategy<Value = CallEvent> {
     let outcome = select(CallOutcome::ALL.as_slice());
     let texts = [text(), text(), text(), text()];
-    let finished = (
-        call_subject(),
-        outcome,
-        any::<i32>(),
-        any::<[u64; 5]>(),
-        texts,
-        any::<[bool; 2]>(),
-    )
-        .prop_map(|(subject, outcome, error_code, numbers, texts, flags)| {
-            let [arguments_digest, result_digest, client, mcp_session] = texts;
-            CallFinished {
-                subject,
-                outcome,
-                error_code,
-                queue_us: numbers[0],
-                upstream_us: numbers[1],
-                total_us: numbers[2],
-                arguments_bytes: numbers[3],
-                result_bytes: numbers[4],
-                arguments_digest,
-                result_digest,
-                body_truncated: flags[0],
-                body_masked: flags[1],
-                client,
-                mcp_session,
-            }
-        });
+    let finished =
+        (call_subject(), outcome, any::<i32>(), any::<[u64; 5]>(), texts, any::<[bool; 2]>())
+            .prop_map(|(subject, outcome, error_code, numbers, texts, flags)| {
+                let [arguments_digest, result_digest, client, mcp_session] = texts;
+                CallFinished {
+                    subject,
+                    outcome,
+                    error_code,
+                    queue_us: numbers[0],
+                    upstream_us: numbers[1],
+                    total_us: numbers[2],
+                    arguments_bytes: numbers[3],
+                    result_bytes: numbers[4],
+                    arguments_digest,
+                    result_digest,
+                    body_truncated: flags[0],
+                    body_masked: flags[1],
+                    client,
+                    mcp_session,
+                }
+            });
     prop_oneof![
         call_subject().prop_map(|subject| CallEvent::Started(CallStarted { subject })),
         finished.prop_map(CallEvent::Finished),
@@ -302,11 +251,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     ];
     let person = prop_oneof![
         (text(), text(), secret()).prop_map(|(email, display_name, credential)| {
-            UserEvent::Registered {
-                email,
-                display_name,
-                credential,
-            }
+            UserEvent::Registered { email, display_name, credential }
         }),
         secret().prop_map(|credential| UserEvent::PasswordChanged { credential }),
     ];

@@ -51,8 +51,7 @@ impl Log {
     fn record(&mut self, kind: StreamKind, id: impl ToString, event: Event) -> Change {
         self.clock += 1;
         let stream = StreamId::new(TENANT, kind, id);
-        self.configuration
-            .apply(&stream, &event, Timestamp::from_micros(self.clock))
+        self.configuration.apply(&stream, &event, Timestamp::from_micros(self.clock))
     }
 
     fn project(&mut self, event: ProjectEvent) -> Change {
@@ -66,15 +65,7 @@ impl Log {
     fn register(&mut self, id: ServerId, named: &str) -> Change {
         let config = config(Transport::Unset);
         let (project, name) = (project(), name(named));
-        self.server(
-            id,
-            ServerEvent::Registered {
-                project,
-                name,
-                config,
-                disabled: false,
-            },
-        )
+        self.server(id, ServerEvent::Registered { project, name, config, disabled: false })
     }
 
     fn connection(&mut self, id: ServerId, event: ConnectionEvent) -> Change {
@@ -99,15 +90,11 @@ impl Log {
 
     fn names(&self) -> Vec<String> {
         let servers = self.configuration.servers_of(&project());
-        servers
-            .iter()
-            .map(|entry| entry.server.name.to_string())
-            .collect()
+        servers.iter().map(|entry| entry.server.name.to_string()).collect()
     }
 
     fn role_of_key(&self) -> Option<Role> {
-        self.configuration
-            .effective_role(self.configuration.key(&HASH).unwrap())
+        self.configuration.effective_role(self.configuration.key(&HASH).unwrap())
     }
 }
 
@@ -125,54 +112,25 @@ fn servers_are_found_by_id_and_name_and_listed_by_name() {
     let mut log = Log::with_project();
     let change = log.register(server(1), "web");
     assert_eq!(change.kind, ChangeKind::Server);
-    assert_eq!(
-        (change.project, change.server),
-        (Some(project()), Some(server(1)))
-    );
+    assert_eq!((change.project, change.server), (Some(project()), Some(server(1))));
     log.register(server(2), "files");
     assert_eq!(log.names(), ["files", "web"]);
     let by_name = log.configuration.server_named(&project(), "web").unwrap();
-    assert!(Arc::ptr_eq(
-        by_name,
-        log.configuration.server(&server(1)).unwrap()
-    ));
-    assert!(
-        log.configuration
-            .server_named(&project(), "nothing")
-            .is_none()
-    );
+    assert!(Arc::ptr_eq(by_name, log.configuration.server(&server(1)).unwrap()));
+    assert!(log.configuration.server_named(&project(), "nothing").is_none());
     assert!(log.configuration.server_named(&project(), "a/b").is_none());
-    assert!(
-        log.configuration
-            .server_named(&"other".parse().unwrap(), "web")
-            .is_none()
-    );
+    assert!(log.configuration.server_named(&"other".parse().unwrap(), "web").is_none());
 }
 
 #[test]
 fn a_renamed_server_leaves_its_name_to_another() {
     let mut log = Log::with_project();
     log.register(server(1), "web");
-    log.server(
-        server(1),
-        ServerEvent::Renamed {
-            name: name("search"),
-        },
-    );
+    log.server(server(1), ServerEvent::Renamed { name: name("search") });
     log.register(server(2), "web");
     assert_eq!(log.names(), ["search", "web"]);
-    log.server(
-        server(1),
-        ServerEvent::ToolDisabled {
-            tool: "find".to_owned(),
-        },
-    );
-    let found = |named| {
-        log.configuration
-            .server_named(&project(), named)
-            .unwrap()
-            .id
-    };
+    log.server(server(1), ServerEvent::ToolDisabled { tool: "find".to_owned() });
+    let found = |named| log.configuration.server_named(&project(), named).unwrap().id;
     assert_eq!((found("search"), found("web")), (server(1), server(2)));
 }
 
@@ -183,40 +141,22 @@ fn an_entry_that_was_handed_out_never_changes() {
     let before = Arc::clone(log.configuration.server(&server(1)).unwrap());
     log.server(server(1), ServerEvent::Disabled);
     assert!(!before.server.disabled);
-    assert!(
-        log.configuration
-            .server(&server(1))
-            .unwrap()
-            .server
-            .disabled
-    );
+    assert!(log.configuration.server(&server(1)).unwrap().server.disabled);
 }
 
 #[test]
 fn a_deleted_server_is_gone_with_what_was_observed_of_it() {
     let mut log = Log::with_project();
     log.register(server(1), "web");
-    let summary = CatalogueSummary {
-        hash: "ab".to_owned(),
-        ..CatalogueSummary::default()
-    };
+    let summary = CatalogueSummary { hash: "ab".to_owned(), ..CatalogueSummary::default() };
     log.connection(
         server(1),
-        ConnectionEvent::CatalogueObserved {
-            project: project(),
-            summary: summary.clone(),
-        },
+        ConnectionEvent::CatalogueObserved { project: project(), summary: summary.clone() },
     );
-    assert_eq!(
-        log.configuration.connection(&server(1)).catalogue,
-        Some(summary)
-    );
+    assert_eq!(log.configuration.connection(&server(1)).catalogue, Some(summary));
 
     let change = log.server(server(1), ServerEvent::Deleted);
-    assert_eq!(
-        (change.project, change.kind),
-        (Some(project()), ChangeKind::ServerDeleted)
-    );
+    assert_eq!((change.project, change.kind), (Some(project()), ChangeKind::ServerDeleted));
     assert!(log.names().is_empty() && log.configuration.server(&server(1)).is_none());
     assert_eq!(log.configuration.connection(&server(1)).catalogue, None);
 }
@@ -226,22 +166,11 @@ fn observations_are_kept_with_the_time_of_their_record() {
     let mut log = Log::with_project();
     log.register(server(1), "web");
     let unknown = log.configuration.connection(&server(1));
-    assert_eq!(
-        (unknown.observation.state, unknown.observed_at),
-        (ConnectionState::Starting, None)
-    );
-    let observation = Observation {
-        state: ConnectionState::Active,
-        ..Observation::default()
-    };
-    let observed = ConnectionEvent::StateObserved {
-        project: project(),
-        observation: observation.clone(),
-    };
-    assert_eq!(
-        log.connection(server(1), observed.clone()).kind,
-        ChangeKind::ConnectionState
-    );
+    assert_eq!((unknown.observation.state, unknown.observed_at), (ConnectionState::Starting, None));
+    let observation = Observation { state: ConnectionState::Active, ..Observation::default() };
+    let observed =
+        ConnectionEvent::StateObserved { project: project(), observation: observation.clone() };
+    assert_eq!(log.connection(server(1), observed.clone()).kind, ChangeKind::ConnectionState);
     let view = log.configuration.connection(&server(1));
     assert_eq!(
         (&view.observation, view.observed_at),
@@ -261,10 +190,7 @@ fn a_deleted_project_takes_its_servers_along_and_its_keys_open_nothing() {
     assert_eq!(change.kind, ChangeKind::ProjectDeleted);
     assert!(log.configuration.project(&project()).is_none());
     assert!(log.configuration.server(&server(1)).is_none() && log.names().is_empty());
-    assert!(
-        log.configuration.key(&HASH).is_some(),
-        "the key stays known"
-    );
+    assert!(log.configuration.key(&HASH).is_some(), "the key stays known");
     assert_eq!(log.role_of_key(), None);
 
     // Registered by a command that ran at the same time.
@@ -280,10 +206,7 @@ fn a_key_may_do_the_lesser_of_its_role_and_its_creators() {
         (Role::Reporter, Role::Developer, Role::Reporter),
     ] {
         let mut log = Log::with_project();
-        log.project(ProjectEvent::MemberAdded {
-            user: FRIEND,
-            role: of_creator,
-        });
+        log.project(ProjectEvent::MemberAdded { user: FRIEND, role: of_creator });
         log.issue(of_key, FRIEND);
         assert_eq!(log.role_of_key(), Some(expected));
     }
@@ -292,15 +215,9 @@ fn a_key_may_do_the_lesser_of_its_role_and_its_creators() {
 #[test]
 fn a_key_follows_its_creator() {
     let mut log = Log::with_project();
-    log.project(ProjectEvent::MemberAdded {
-        user: FRIEND,
-        role: Role::Developer,
-    });
+    log.project(ProjectEvent::MemberAdded { user: FRIEND, role: Role::Developer });
     log.issue(Role::Developer, FRIEND);
-    log.project(ProjectEvent::MemberRoleChanged {
-        user: FRIEND,
-        role: Role::Reporter,
-    });
+    log.project(ProjectEvent::MemberRoleChanged { user: FRIEND, role: Role::Reporter });
     assert_eq!(log.role_of_key(), Some(Role::Reporter));
     log.project(ProjectEvent::MemberRemoved { user: FRIEND });
     assert_eq!(log.role_of_key(), None, "its creator is no member any more");
@@ -310,10 +227,7 @@ fn a_key_follows_its_creator() {
 fn a_revoked_key_stays_known_and_may_do_nothing() {
     let mut log = Log::with_project();
     let issued = log.issue(Role::Owner, OWNER);
-    assert_eq!(
-        (issued.api_key, issued.kind),
-        (Some(KEY), ChangeKind::ApiKey)
-    );
+    assert_eq!((issued.api_key, issued.kind), (Some(KEY), ChangeKind::ApiKey));
     assert_eq!(log.role_of_key(), Some(Role::Owner));
     log.key(ApiKeyEvent::Revoked);
     let entry = log.configuration.key(&HASH).unwrap();
@@ -330,9 +244,7 @@ fn a_key_of_another_tenant_opens_nothing() {
     let mut foreign = log.configuration.key(&HASH).unwrap().as_ref().clone();
     foreign.tenant = TenantId::from_uuid(Uuid::from_u128(9));
     assert_eq!(log.configuration.effective_role(&foreign), None);
-    let ApiKey::Active(IssuedKey { .. }) = foreign.key else {
-        panic!("the key is active")
-    };
+    let ApiKey::Active(IssuedKey { .. }) = foreign.key else { panic!("the key is active") };
 }
 
 proptest! {

@@ -67,10 +67,7 @@ fn a_gap_that_stays_is_overdue() {
     follower.offer(5, 3, 5, at(10));
     assert!(!follower.is_overdue(at(10 + PATIENCE - 1)));
     assert!(follower.is_overdue(at(10 + PATIENCE)));
-    assert!(
-        ready(&mut follower).is_empty(),
-        "nothing is handed out across a gap"
-    );
+    assert!(ready(&mut follower).is_empty(), "nothing is handed out across a gap");
 }
 
 #[test]
@@ -99,11 +96,7 @@ fn a_log_that_is_shorter_than_what_is_known_is_overdue() {
     follower.beat(3, 3, at(10));
     assert!(follower.is_waiting() && !follower.is_overdue(at(10 + PATIENCE)));
     assert!(follower.is_overdue(at(10 + REWOUND)));
-    assert_eq!(
-        follower.freshness(at(10)),
-        Duration::from_micros(10),
-        "such a beat counts nothing"
-    );
+    assert_eq!(follower.freshness(at(10)), Duration::from_micros(10), "such a beat counts nothing");
 
     // A publisher that was behind and has caught up is no reason.
     follower.beat(100, 90, at(20));
@@ -113,26 +106,14 @@ fn a_log_that_is_shorter_than_what_is_known_is_overdue() {
 #[test]
 fn freshness_counts_from_the_last_beat_that_told_of_nothing_missing() {
     let mut follower = follower(5);
-    assert_eq!(
-        follower.freshness(at(7)),
-        Duration::from_micros(7),
-        "from asking"
-    );
+    assert_eq!(follower.freshness(at(7)), Duration::from_micros(7), "from asking");
     follower.beat(6, 5, at(100));
     assert_eq!(follower.freshness(at(130)), Duration::from_micros(30));
     follower.beat(8, 8, at(200));
-    assert_eq!(
-        follower.freshness(at(230)),
-        Duration::from_micros(130),
-        "8 has not come"
-    );
+    assert_eq!(follower.freshness(at(230)), Duration::from_micros(130), "8 has not come");
     follower.offer(8, 5, 8, at(240));
     assert_eq!(ready(&mut follower), [8]);
-    assert_eq!(
-        follower.freshness(at(250)),
-        Duration::from_micros(50),
-        "it told the truth at 200"
-    );
+    assert_eq!(follower.freshness(at(250)), Duration::from_micros(50), "it told the truth at 200");
 }
 
 #[test]
@@ -147,15 +128,9 @@ fn held_events_are_limited() {
     let mut follower = follower(0);
     let limit = u64::try_from(Follower::<u64>::MAX_HELD).unwrap();
     for position in 0..limit {
-        assert_eq!(
-            follower.offer(position + 2, position + 1, position, at(1)),
-            Offer::Kept
-        );
+        assert_eq!(follower.offer(position + 2, position + 1, position, at(1)), Offer::Kept);
     }
-    assert_eq!(
-        follower.offer(limit + 2, limit + 1, 0, at(1)),
-        Offer::Overflow
-    );
+    assert_eq!(follower.offer(limit + 2, limit + 1, 0, at(1)), Offer::Overflow);
 }
 
 proptest! {

@@ -29,11 +29,7 @@ fn each_type_is_written_as_its_golden_file_says() {
         match std::fs::read(&path) {
             Ok(golden) => {
                 let now = String::from_utf8_lossy(&encoded.payload);
-                assert_eq!(
-                    now,
-                    String::from_utf8_lossy(&golden).trim_end(),
-                    "{event_type}"
-                );
+                assert_eq!(now, String::from_utf8_lossy(&golden).trim_end(), "{event_type}");
             }
             Err(_) => {
                 std::fs::write(&path, [encoded.payload.as_ref(), b"\n"].concat()).unwrap();
@@ -41,10 +37,7 @@ fn each_type_is_written_as_its_golden_file_says() {
             }
         }
     }
-    assert!(
-        written.is_empty(),
-        "new golden files: look at them and run again: {written:#?}"
-    );
+    assert!(written.is_empty(), "new golden files: look at them and run again: {written:#?}");
 }
 
 #[test]

@@ -40,34 +40,18 @@ proptest! {
 #[test]
 fn a_later_versions_events_are_refused_as_such() {
     let unknown = decode("server.exploded", 1, b"{}").unwrap_err();
-    assert!(
-        matches!(unknown, DecodeError::UnknownType(_)) && unknown.is_newer(),
-        "{unknown}"
-    );
+    assert!(matches!(unknown, DecodeError::UnknownType(_)) && unknown.is_newer(), "{unknown}");
     assert!(unknown.to_string().contains("server.exploded"));
 
     let newer = decode("server.deleted", 2, b"{}").unwrap_err();
-    assert!(
-        matches!(
-            newer,
-            DecodeError::NewerVersion {
-                version: 2,
-                known: 1,
-                ..
-            }
-        ),
-        "{newer}"
-    );
+    assert!(matches!(newer, DecodeError::NewerVersion { version: 2, known: 1, .. }), "{newer}");
     assert!(newer.is_newer());
 }
 
 #[test]
 fn a_version_before_the_first_is_refused() {
     let error = decode("server.deleted", 0, b"{}").unwrap_err();
-    assert!(
-        matches!(error, DecodeError::NoUpcaster { version: 0, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, DecodeError::NoUpcaster { version: 0, .. }), "{error}");
 }
 
 #[test]
@@ -77,29 +61,15 @@ fn a_damaged_payload_is_refused_without_its_values() {
 
     let cases = [
         ("server.renamed", r#"{"name":"s3cr3t/"}"#, "name"),
-        (
-            "project.member_added",
-            r#"{"user":"s3cr3t","role":"ROLE_OWNER"}"#,
-            "user",
-        ),
-        (
-            "project.member_added",
-            r#"{"user":"0198c0de-0000-7000-8000-000000000001"}"#,
-            "role",
-        ),
+        ("project.member_added", r#"{"user":"s3cr3t","role":"ROLE_OWNER"}"#, "user"),
+        ("project.member_added", r#"{"user":"0198c0de-0000-7000-8000-000000000001"}"#, "role"),
         ("server.reconfigured", "{}", "config"),
-        (
-            "project.changed",
-            r#"{"unifiedEnabled":true}"#,
-            "audit_mode",
-        ),
+        ("project.changed", r#"{"unifiedEnabled":true}"#, "audit_mode"),
         ("connection.state_observed", r#"{"project":"p"}"#, "state"),
     ];
     for (event_type, payload, field) in cases {
         let error = decode(event_type, 1, payload.as_bytes()).unwrap_err();
-        let DecodeError::Invalid { source, .. } = &error else {
-            panic!("{event_type}: {error}")
-        };
+        let DecodeError::Invalid { source, .. } = &error else { panic!("{event_type}: {error}") };
         assert_eq!(source.field, field);
         assert!(!error.to_string().contains("s3cr3t"), "{error}");
     }
@@ -108,8 +78,5 @@ fn a_damaged_payload_is_refused_without_its_values() {
 #[test]
 fn fields_of_a_later_version_are_passed_over() {
     let event = decode("server.renamed", 1, br#"{"name":"files","since":"then"}"#).unwrap();
-    assert_eq!(
-        event,
-        decode("server.renamed", 1, br#"{"name":"files"}"#).unwrap()
-    );
+    assert_eq!(event, decode("server.renamed", 1, br#"{"name":"files"}"#).unwrap());
 }

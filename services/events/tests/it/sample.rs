@@ -15,10 +15,7 @@ use events::EventType;
 pub(crate) fn event(event_type: EventType) -> Event {
     match event_type {
         EventType::OrganizationCreated => {
-            let created = OrganizationEvent::Created {
-                name: "Acme".to_owned(),
-                owner: user(),
-            };
+            let created = OrganizationEvent::Created { name: "Acme".to_owned(), owner: user() };
             Event::Organization(created)
         }
         EventType::OrganizationMemberAdded => {
@@ -29,9 +26,9 @@ pub(crate) fn event(event_type: EventType) -> Event {
             display_name: "Ada".to_owned(),
             credential: secret("users/1/credential"),
         }),
-        EventType::UserPasswordChanged => Event::User(UserEvent::PasswordChanged {
-            credential: secret("users/1/credential"),
-        }),
+        EventType::UserPasswordChanged => {
+            Event::User(UserEvent::PasswordChanged { credential: secret("users/1/credential") })
+        }
         EventType::ConnectionStateObserved => state_observed(),
         EventType::ConnectionCatalogueObserved => catalogue_observed(),
         EventType::ApiKeyIssued => Event::ApiKey(ApiKeyEvent::Issued {
@@ -123,9 +120,7 @@ fn of_server(event_type: EventType) -> ServerEvent {
                 proxy: Some("http://proxy:3128".to_owned()),
             })),
         },
-        EventType::ServerRenamed => ServerEvent::Renamed {
-            name: name("files 2"),
-        },
+        EventType::ServerRenamed => ServerEvent::Renamed { name: name("files 2") },
         EventType::ServerEnabled => ServerEvent::Enabled,
         EventType::ServerDisabled => ServerEvent::Disabled,
         EventType::ServerToolDisabled => ServerEvent::ToolDisabled { tool },
@@ -215,8 +210,5 @@ pub(crate) fn name(text: &str) -> ServerName {
 }
 
 fn secret(path: &str) -> SecretRef {
-    SecretRef {
-        path: path.to_owned(),
-        version: 2,
-    }
+    SecretRef { path: path.to_owned(), version: 2 }
 }

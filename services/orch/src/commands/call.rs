@@ -51,7 +51,11 @@ async fn list(
             break;
         }
     }
-    print(target.remote.json, &["time", "server", "tool", "outcome", "total_ms", "arguments"], &rows)
+    print(
+        target.remote.json,
+        &["time", "server", "tool", "outcome", "total_ms", "arguments"],
+        &rows,
+    )
 }
 
 fn row(with_body: &pb::CallWithBody) -> Value {

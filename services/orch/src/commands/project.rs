@@ -13,9 +13,7 @@ pub(crate) async fn run(command: ProjectCommand) -> Result<()> {
     match command {
         ProjectCommand::List(remote) => list(remote).await,
         ProjectCommand::Create { name, id, remote } => create(name, id, remote).await,
-        ProjectCommand::Set { audit_mode, naming, target } => {
-            set(audit_mode, naming, target).await
-        }
+        ProjectCommand::Set { audit_mode, naming, target } => set(audit_mode, naming, target).await,
     }
 }
 

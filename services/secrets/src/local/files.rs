@@ -10,12 +10,8 @@ pub(super) const UNFINISHED: &str = "unfinished";
 
 /// Waits for the exclusive lock on `path`; dropping the file, or dying, gives it back.
 pub(super) fn lock(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     file.lock()?;
     Ok(file)
 }
@@ -25,11 +21,7 @@ pub(super) fn lock(path: &Path) -> io::Result<File> {
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = unfinished(path);
     remove_if_there(&unfinished)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, path)) {
         // What is left is overwritten or removed by the next writer, should this fail too.
@@ -62,10 +54,7 @@ pub(super) fn read_if_there(path: &Path, limit_bytes: usize) -> io::Result<Optio
     let mut bytes = Vec::new();
     file.take(limit_bytes as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit_bytes {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "the file is too large",
-        ));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large"));
     }
     Ok(Some(bytes))
 }

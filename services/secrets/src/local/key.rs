@@ -41,10 +41,7 @@ pub(super) fn read(path: &Path) -> Result<Option<MasterKey>, OpenError> {
     let metadata = file.metadata().map_err(io)?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(OpenError::KeyExposed {
-            key: path.into(),
-            mode,
-        });
+        return Err(OpenError::KeyExposed { key: path.into(), mode });
     }
     // Room for all of it, so that no copy is left behind by a growing buffer.
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize + 1));

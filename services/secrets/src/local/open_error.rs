@@ -72,10 +72,7 @@ pub enum OpenError {
 
 impl OpenError {
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io {
-            path: path.into(),
-            source,
-        }
+        Self::Io { path: path.into(), source }
     }
 
     /// Whether `chmod 600` on the key file is all that is needed.

@@ -40,14 +40,9 @@ impl Sealer {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"mcp-orch local secrets");
         let root = salt.extract(master.bytes());
         let mut check = [0; CHECK_BYTES];
-        root.expand(&[b"key check"], hkdf::HKDF_SHA256)?
-            .fill(&mut check)?;
+        root.expand(&[b"key check"], hkdf::HKDF_SHA256)?.fill(&mut check)?;
         let key = UnboundKey::from(root.expand(&[b"seal"], &AES_256_GCM)?);
-        Ok(Self {
-            key: LessSafeKey::new(key),
-            check,
-            random: SystemRandom::new(),
-        })
+        Ok(Self { key: LessSafeKey::new(key), check, random: SystemRandom::new() })
     }
 
     /// What recognizes this key later. It gives nothing away of the key or of a value.
@@ -119,12 +114,7 @@ impl Sealer {
 /// What is authenticated with a value: each part has a fixed length but for the last one.
 fn place(path: &SecretPath, version: u32) -> Vec<u8> {
     let tenant = path.tenant().as_uuid();
-    [
-        tenant.as_bytes().as_slice(),
-        &version.to_be_bytes(),
-        path.as_str().as_bytes(),
-    ]
-    .concat()
+    [tenant.as_bytes().as_slice(), &version.to_be_bytes(), path.as_str().as_bytes()].concat()
 }
 
 impl fmt::Debug for Sealer {
@@ -153,10 +143,7 @@ mod tests {
         for value in [&b""[..], b"hunter2", &longest] {
             let sealed = sealer(1).seal(&path("a"), 3, value).unwrap();
             assert!(sealed.len() <= MAX_SEALED_BYTES);
-            assert_eq!(
-                sealer(1).open(&path("a"), 3, sealed).unwrap().expose(),
-                value
-            );
+            assert_eq!(sealer(1).open(&path("a"), 3, sealed).unwrap().expose(), value);
         }
     }
 
@@ -180,19 +167,11 @@ mod tests {
         for bit in 0..sealed.len() * 8 {
             let mut flipped = sealed.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                sealer(1).open(&path("a"), 1, flipped),
-                Err(DoesNotOpen),
-                "bit {bit}"
-            );
+            assert_eq!(sealer(1).open(&path("a"), 1, flipped), Err(DoesNotOpen), "bit {bit}");
         }
         for length in 0..sealed.len() {
             let cut = sealed[..length].to_vec();
-            assert_eq!(
-                sealer(1).open(&path("a"), 1, cut),
-                Err(DoesNotOpen),
-                "length {length}"
-            );
+            assert_eq!(sealer(1).open(&path("a"), 1, cut), Err(DoesNotOpen), "length {length}");
         }
     }
 

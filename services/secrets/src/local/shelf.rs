@@ -30,12 +30,7 @@ impl<'a> Shelf<'a> {
         let hash = digest::digest(&digest::SHA256, path.as_str().as_bytes());
         let name = key::hexadecimal(hash.as_ref());
         let directory = tenant_directory(root, path).join(name.as_str());
-        Self {
-            root,
-            sealer,
-            path,
-            directory,
-        }
+        Self { root, sealer, path, directory }
     }
 
     pub(super) fn reference(&self, version: u32) -> SecretRef {
@@ -47,12 +42,9 @@ impl<'a> Shelf<'a> {
         let destroyed = self.last_destroyed()?;
         let mut versions = self.versions_after(destroyed)?;
         let last = versions.last().copied().unwrap_or(destroyed);
-        let exhausted = || SecretError::Unavailable {
-            detail: "no version is left".to_owned(),
-        };
+        let exhausted = || SecretError::Unavailable { detail: "no version is left".to_owned() };
         let version = last.checked_add(1).ok_or_else(exhausted)?;
-        self.make_directories()
-            .map_err(|error| unavailable(&self.directory, &error))?;
+        self.make_directories().map_err(|error| unavailable(&self.directory, &error))?;
         self.write(&self.file(version), version, value.expose())?;
         versions.push(version);
         for oldest in &versions[..versions.len().saturating_sub(MAX_VERSIONS)] {
@@ -69,8 +61,7 @@ impl<'a> Shelf<'a> {
         if version <= self.last_destroyed()? {
             return Err(SecretError::NotFound);
         }
-        self.open(&self.file(version), version)?
-            .ok_or(SecretError::NotFound)
+        self.open(&self.file(version), version)?.ok_or(SecretError::NotFound)
     }
 
     /// The versions that resolve, oldest first.
@@ -82,11 +73,7 @@ impl<'a> Shelf<'a> {
     pub(super) fn destroy(&self) -> Result<(), SecretError> {
         let destroyed = self.last_destroyed()?;
         if let Some(last) = self.versions_after(destroyed)?.last() {
-            self.write(
-                &self.directory.join(DESTROYED),
-                NO_VERSION,
-                &last.to_be_bytes(),
-            )?;
+            self.write(&self.directory.join(DESTROYED), NO_VERSION, &last.to_be_bytes())?;
         }
         // Also what an interrupted deletion or put left behind.
         let failed = |error| unavailable(&self.directory, &error);
@@ -114,17 +101,9 @@ impl<'a> Shelf<'a> {
     fn versions_after(&self, destroyed: u32) -> Result<Vec<u32>, SecretError> {
         let failed = |error| unavailable(&self.directory, &error);
         let mut versions = Vec::new();
-        for entry in entries(&self.directory)
-            .map_err(failed)?
-            .into_iter()
-            .flatten()
-        {
+        for entry in entries(&self.directory).map_err(failed)?.into_iter().flatten() {
             let name = entry.map_err(failed)?.file_name();
-            versions.extend(
-                name.to_str()
-                    .and_then(version_of)
-                    .filter(|v| *v > destroyed),
-            );
+            versions.extend(name.to_str().and_then(version_of).filter(|v| *v > destroyed));
         }
         versions.sort_unstable();
         Ok(versions)
@@ -140,12 +119,9 @@ impl<'a> Shelf<'a> {
     }
 
     fn write(&self, file: &Path, version: u32, value: &[u8]) -> Result<(), SecretError> {
-        let sealed =
-            self.sealer
-                .seal(self.path, version, value)
-                .map_err(|_| SecretError::Unavailable {
-                    detail: "no randomness is available".to_owned(),
-                })?;
+        let sealed = self.sealer.seal(self.path, version, value).map_err(|_| {
+            SecretError::Unavailable { detail: "no randomness is available".to_owned() }
+        })?;
         files::write_durably(file, &sealed).map_err(|error| unavailable(file, &error))
     }
 
@@ -166,9 +142,7 @@ impl<'a> Shelf<'a> {
     }
 
     fn tampered(&self) -> SecretError {
-        SecretError::Tampered {
-            path: self.path.clone(),
-        }
+        SecretError::Tampered { path: self.path.clone() }
     }
 }
 
@@ -199,11 +173,7 @@ pub(super) fn is_any_sealed(root: &Path) -> io::Result<bool> {
         }
         for shelf in fs::read_dir(tenant.path())? {
             for file in entries(&shelf?.path())?.into_iter().flatten() {
-                if !file?
-                    .file_name()
-                    .to_string_lossy()
-                    .ends_with(files::UNFINISHED)
-                {
+                if !file?.file_name().to_string_lossy().ends_with(files::UNFINISHED) {
                     return Ok(true);
                 }
             }
@@ -220,17 +190,8 @@ mod tests {
     fn only_names_of_this_module_are_versions() {
         assert_eq!(version_of("1.sealed"), Some(1));
         assert_eq!(version_of("4294967295.sealed"), Some(u32::MAX));
-        let others = [
-            "0.sealed",
-            "01.sealed",
-            "+1.sealed",
-            "4294967296.sealed",
-            ".sealed",
-        ];
-        for name in others
-            .into_iter()
-            .chain(["1.sealed.unfinished", "1sealed", "destroyed"])
-        {
+        let others = ["0.sealed", "01.sealed", "+1.sealed", "4294967296.sealed", ".sealed"];
+        for name in others.into_iter().chain(["1.sealed.unfinished", "1sealed", "destroyed"]) {
             assert_eq!(version_of(name), None, "{name}");
         }
     }

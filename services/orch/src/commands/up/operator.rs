@@ -1,6 +1,6 @@
 //! The operator's token in the data directory, renewed while `up` runs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -37,7 +37,7 @@ pub(super) fn keep<'a>(
     }
 }
 
-async fn write(system: &System, path: &PathBuf, url: &str) -> Result<()> {
+async fn write(system: &System, path: &Path, url: &str) -> Result<()> {
     let token = operator_token(&system.app(), &system.ctx(), system.project()).await?;
     let saved = Saved { url: url.to_owned(), token: token.expose_secret().to_owned() };
     saved.write(path)

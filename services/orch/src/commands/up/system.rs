@@ -173,9 +173,8 @@ fn make_private(data: &Path) -> Result<()> {
         .with_context(|| format!("cannot make the data directory {}", data.display()))?;
     let mode = std::fs::metadata(data)?.permissions().mode();
     if mode & 0o077 != 0 {
-        std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700)).with_context(
-            || format!("{} can be read by others: chmod 700 it", data.display()),
-        )?;
+        std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("{} can be read by others: chmod 700 it", data.display()))?;
     }
     Ok(())
 }
