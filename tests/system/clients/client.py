@@ -1,0 +1,165 @@
+"""An MCP client over the Python SDK (1.x), driven by lines of JSON.
+
+The first line says where to connect; each line after it is one command. Each line is answered
+with one line: {"ok": …} or {"error": …}.
+"""
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager
+
+from mcp import ClientSession, types
+from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamablehttp_client
+
+
+@asynccontextmanager
+async def streams(connection):
+    """The transport of a connection, or of an entry of a client's configuration file."""
+    kind = connection.get("transport") or connection.get("type") or "stdio"
+    if kind == "sse":
+        # `timeout` of a configuration entry is in seconds, as the SDK's own.
+        timeout = connection.get("timeout", 5)
+        async with sse_client(
+            connection["url"], headers=connection.get("headers"), timeout=timeout
+        ) as (read, write):
+            yield read, write
+    elif kind in ("http", "streamableHttp"):
+        async with streamablehttp_client(
+            connection["url"], headers=connection.get("headers")
+        ) as (read, write, _):
+            yield read, write
+    else:
+        parameters = StdioServerParameters(
+            command=connection["command"],
+            args=connection.get("args", []),
+            env=connection.get("env"),
+        )
+        async with stdio_client(parameters) as (read, write):
+            yield read, write
+
+
+def plain(value):
+    return value.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+async def pages(list_page, items):
+    found, cursor = [], None
+    while True:
+        page = await list_page(cursor)
+        found += getattr(page, items)
+        cursor = page.nextCursor
+        if not cursor:
+            return found
+
+
+class Commands:
+    def __init__(self, session):
+        self.session = session
+
+    async def list_tools(self, _):
+        return [tool.name for tool in await pages(self.session.list_tools, "tools")]
+
+    async def list_resources(self, _):
+        found = await pages(self.session.list_resources, "resources")
+        return [str(resource.uri) for resource in found]
+
+    async def list_prompts(self, _):
+        return [prompt.name for prompt in await pages(self.session.list_prompts, "prompts")]
+
+    async def call(self, command):
+        return plain(await self.session.call_tool(command["name"], command.get("arguments")))
+
+    async def call_many(self, command):
+        calls = [
+            self.session.call_tool(call["name"], call.get("arguments"))
+            for call in command["calls"]
+        ]
+        return [plain(result) for result in await asyncio.gather(*calls)]
+
+    async def progress(self, command):
+        seen = []
+
+        async def note(progress, total, message):
+            seen.append({"progress": progress, "total": total, "message": message})
+
+        result = await self.session.call_tool(
+            command["name"], command.get("arguments"), progress_callback=note
+        )
+        return {"progress": seen, "result": plain(result)}
+
+    async def cancel(self, command):
+        """Calls, and cancels the call as soon as its first progress arrives."""
+        started = asyncio.Event()
+
+        async def note(*_):
+            started.set()
+
+        request_id = self.session._request_id
+        call = asyncio.create_task(
+            self.session.call_tool(
+                command["name"], command.get("arguments"), progress_callback=note
+            )
+        )
+        await started.wait()
+        await self.session.send_notification(
+            types.ClientNotification(
+                types.CancelledNotification(
+                    params=types.CancelledNotificationParams(
+                        requestId=request_id, reason="no longer needed"
+                    )
+                )
+            )
+        )
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        return {"request_id": request_id}
+
+    async def read(self, command):
+        return plain(await self.session.read_resource(command["uri"]))
+
+    async def prompt(self, command):
+        return plain(await self.session.get_prompt(command["name"], command.get("arguments")))
+
+
+def answer(value):
+    print(json.dumps(value), flush=True)
+
+
+async def lines():
+    loop = asyncio.get_running_loop()
+    while True:
+        line = await loop.run_in_executor(None, sys.stdin.readline)
+        if not line:
+            return
+        yield json.loads(line)
+
+
+async def serve(commands, given):
+    async for command in given:
+        if command["op"] == "close":
+            return
+        try:
+            answer({"ok": await getattr(commands, command["op"])(command)})
+        except Exception as error:  # Told to the test, which decides.
+            answer({"error": f"{type(error).__name__}: {error}"})
+
+
+async def main():
+    given = lines()
+    connection = await anext(given)
+    try:
+        async with streams(connection) as (read, write):
+            async with ClientSession(read, write) as session:
+                initialized = await session.initialize()
+                answer({"ok": plain(initialized)})
+                await serve(Commands(session), given)
+    except BaseException as error:
+        answer({"error": f"{type(error).__name__}: {error}"})
+        raise
+    answer({"ok": None})
+
+
+asyncio.run(main())

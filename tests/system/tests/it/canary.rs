@@ -1,0 +1,4 @@
+//! Secrets that are looked for everywhere, in every form in which they may be written.
+
+mod places;
+mod scanner;

@@ -1,0 +1,7 @@
+//! Sudden death: what was answered is on record exactly once, nothing ran twice, nothing is left
+//! behind, and every projection is the fold of the log.
+
+mod plan;
+mod recorder;
+mod replay;
+mod rounds;

@@ -1,0 +1,29 @@
+//! What the scenarios share: the system under test, its peers, and ways to speak to it.
+
+mod canned;
+mod cli;
+mod client;
+mod database;
+mod grpc;
+mod leftovers;
+mod orch;
+mod peers;
+mod program;
+mod rest;
+mod sse;
+mod streamable;
+mod wait;
+
+pub(crate) use canned::Canned;
+pub(crate) use client::{Client, Script};
+pub(crate) use database::sql;
+pub(crate) use grpc::Grpc;
+pub(crate) use orch::{Options, Orch};
+pub(crate) use peers::{
+    Everything, everything_http, everything_stdio, node_modules, python_server, stdio_fixture,
+};
+pub(crate) use program::Program;
+pub(crate) use rest::Rest;
+pub(crate) use sse::SseClient;
+pub(crate) use streamable::Streamable;
+pub(crate) use wait::eventually;
