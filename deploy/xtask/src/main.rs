@@ -27,11 +27,7 @@ use crate::workspace::Workspace;
 
 /// Builds, runs, checks and tests the project.
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    bin_name = "cargo xtask",
-    arg_required_else_help = true
-)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -44,21 +40,13 @@ enum Task {
     /// `--release` among them builds the optimised binary, and is not passed on.
     Up {
         /// Arguments of `mcp-orch up`, such as `--demo` or `--config mcp.json`.
-        #[arg(
-            trailing_var_arg = true,
-            allow_hyphen_values = true,
-            value_name = "ARGS"
-        )]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         arguments: Vec<String>,
     },
     /// Install what the tests need, build, and run all tests.
     Test {
         /// Arguments of `cargo nextest run`, such as a part of a test's name.
-        #[arg(
-            trailing_var_arg = true,
-            allow_hyphen_values = true,
-            value_name = "ARGS"
-        )]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         arguments: Vec<String>,
     },
     /// Check format, lints, licences and sources, contracts, and the rules of the tree.
@@ -74,11 +62,7 @@ enum Task {
     /// Measure calls through a release build; arguments go to the bench.
     Bench {
         /// Arguments of the bench, such as `--help`.
-        #[arg(
-            trailing_var_arg = true,
-            allow_hyphen_values = true,
-            value_name = "ARGS"
-        )]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         arguments: Vec<String>,
     },
 }

@@ -10,13 +10,8 @@ use crate::failure::{Context, Failure, Outcome};
 ///
 /// Passed on to another cargo they would change the fingerprint of build scripts that watch
 /// them, and every second run would compile half of the dependencies again.
-const SET_BY_CARGO_RUN: [&str; 5] = [
-    "CARGO_PKG_",
-    "CARGO_MANIFEST_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_",
-    "CARGO_PRIMARY_",
-];
+const SET_BY_CARGO_RUN: [&str; 5] =
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
 
 /// A command in the workspace's root, free of what `cargo run` set for this process.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, root: &Path) -> Command {
@@ -43,16 +38,11 @@ pub(crate) fn cargo(root: &Path) -> Command {
 /// # Errors
 /// If it cannot be started, or ends with anything but success.
 pub(crate) fn run(command: &mut Command) -> Outcome {
-    let status = command
-        .status()
-        .cannot(|| format!("start `{}`", shown(command)))?;
+    let status = command.status().cannot(|| format!("start `{}`", shown(command)))?;
     if status.success() {
         Ok(())
     } else {
-        Err(Failure::new(format!(
-            "`{}` ended with {status}",
-            shown(command)
-        )))
+        Err(Failure::new(format!("`{}` ended with {status}", shown(command))))
     }
 }
 
@@ -61,9 +51,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
 /// # Errors
 /// If it cannot be started, or ends with anything but success: then with all that it printed.
 pub(crate) fn capture(command: &mut Command) -> Outcome<String> {
-    let output = command
-        .output()
-        .cannot(|| format!("start `{}`", shown(command)))?;
+    let output = command.output().cannot(|| format!("start `{}`", shown(command)))?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(stdout);
@@ -83,11 +71,7 @@ fn shown(command: &Command) -> String {
         || command.get_program().to_string_lossy().into_owned(),
         |name| name.to_string_lossy().into_owned(),
     )];
-    words.extend(
-        command
-            .get_args()
-            .map(|argument| argument.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|argument| argument.to_string_lossy().into_owned()));
     words.join(" ")
 }
 

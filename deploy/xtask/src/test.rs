@@ -32,18 +32,13 @@ struct Peers {
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Outcome {
     let started = Instant::now();
     let (nextest, peers) = prepare(workspace)?;
-    eprintln!(
-        "built, and ready to test, after {} s",
-        started.elapsed().as_secs()
-    );
+    eprintln!("built, and ready to test, after {} s", started.elapsed().as_secs());
     if has_doctests(workspace) {
         // Before the others: the last line of a run is then the count of all tests.
         process::run(process::cargo(&workspace.root).args(["test", "--doc", "--workspace"]))?;
     }
     let mut tests = process::command(nextest, &workspace.root);
-    tests
-        .args(["nextest", "run", "--workspace"])
-        .args(arguments);
+    tests.args(["nextest", "run", "--workspace"]).args(arguments);
     tests
         .env("PATH", peers.node.search_path())
         .env("MCP_ORCH_BIN", workspace.target.join("debug/mcp-orch"))
@@ -61,9 +56,8 @@ fn prepare(workspace: &Workspace) -> Outcome<(PathBuf, Peers)> {
         // finds everything built, and the binaries that the system tests start are there.
         let mut build = process::cargo(&workspace.root);
         process::run(build.args(["build", "--workspace", "--all-targets"]))?;
-        let peers = peers
-            .join()
-            .map_err(|_| Failure::new("installing for the tests panicked"))??;
+        let peers =
+            peers.join().map_err(|_| Failure::new("installing for the tests panicked"))??;
         Ok((nextest, peers))
     })
 }
@@ -103,9 +97,7 @@ fn folder_has_doctests(folder: &Path) -> bool {
 fn has_doctest(source: &str) -> bool {
     let mut inside = false;
     for line in source.lines().map(str::trim_start) {
-        let doc = line
-            .strip_prefix("///")
-            .or_else(|| line.strip_prefix("//!"));
+        let doc = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
         let Some(fence) = doc.and_then(|doc| doc.trim_start().strip_prefix("```")) else {
             continue;
         };
@@ -114,12 +106,8 @@ fn has_doctest(source: &str) -> bool {
             continue;
         }
         inside = true;
-        let runs = |tag: &str| {
-            matches!(
-                tag,
-                "" | "rust" | "no_run" | "should_panic" | "compile_fail"
-            )
-        };
+        let runs =
+            |tag: &str| matches!(tag, "" | "rust" | "no_run" | "should_panic" | "compile_fail");
         if fence.split(',').all(|tag| runs(tag.trim())) {
             return true;
         }
@@ -136,8 +124,6 @@ mod tests {
         assert!(has_doctest("/// ```\n/// let one = 1;\n/// ```\n"));
         assert!(has_doctest("//! ```rust,no_run\n//! run();\n//! ```\n"));
         assert!(!has_doctest("/// ```text\n/// a picture\n/// ```\n"));
-        assert!(!has_doctest(
-            "/// ```ignore\n/// x\n/// ```\nlet fence = \"```\";\n"
-        ));
+        assert!(!has_doctest("/// ```ignore\n/// x\n/// ```\nlet fence = \"```\";\n"));
     }
 }

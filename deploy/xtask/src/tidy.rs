@@ -33,10 +33,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
-        Self {
-            at: at.into(),
-            what: what.into(),
-        }
+        Self { at: at.into(), what: what.into() }
     }
 }
 
@@ -54,9 +51,7 @@ pub(crate) struct File {
 
 impl File {
     fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 }
 
@@ -104,30 +99,18 @@ pub(crate) fn findings(workspace: &Workspace) -> Outcome<Vec<Finding>> {
 /// What git tracks or would track; binary files and links left out.
 fn files(workspace: &Workspace) -> Outcome<Vec<File>> {
     let mut git = process::command("git", &workspace.root);
-    git.args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]);
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let names = process::capture(&mut git)?;
     let mut files = Vec::new();
     for path in names.split('\0').filter(|path| !path.is_empty()) {
         let full = workspace.root.join(path);
         // A file that git still lists may be gone from the tree.
-        if !full
-            .symlink_metadata()
-            .is_ok_and(|metadata| metadata.is_file())
-        {
+        if !full.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
             continue;
         }
         let bytes = fs::read(&full).cannot(|| format!("read {path}"))?;
         if let Ok(text) = String::from_utf8(bytes) {
-            files.push(File {
-                path: path.to_owned(),
-                text,
-            });
+            files.push(File { path: path.to_owned(), text });
         }
     }
     Ok(files)

@@ -13,10 +13,7 @@ pub(crate) mod python;
 /// The first `1.2.3`-like word of a tool's `--version`, as numbers that compare.
 pub(crate) fn version_in(printed: &str) -> Option<(u32, u32, u32)> {
     printed.split_whitespace().find_map(|word| {
-        let mut numbers = word
-            .trim_start_matches('v')
-            .splitn(3, '.')
-            .map(leading_number);
+        let mut numbers = word.trim_start_matches('v').splitn(3, '.').map(leading_number);
         match (numbers.next(), numbers.next(), numbers.next()) {
             (Some(Some(major)), Some(Some(minor)), patch) => {
                 Some((major, minor, patch.flatten().unwrap_or(0)))
@@ -27,9 +24,7 @@ pub(crate) fn version_in(printed: &str) -> Option<(u32, u32, u32)> {
 }
 
 fn leading_number(part: &str) -> Option<u32> {
-    let end = part
-        .find(|character: char| !character.is_ascii_digit())
-        .unwrap_or(part.len());
+    let end = part.find(|character: char| !character.is_ascii_digit()).unwrap_or(part.len());
     part[..end].parse().ok()
 }
 
@@ -41,10 +36,7 @@ mod tests {
     fn versions_are_read_from_what_tools_print() {
         assert_eq!(version_in("v20.20.2\n"), Some((20, 20, 2)));
         assert_eq!(version_in("Python 3.11.7"), Some((3, 11, 7)));
-        assert_eq!(
-            version_in("cargo-nextest 0.9.143 (60fa45f63 2026-08-04)"),
-            Some((0, 9, 143))
-        );
+        assert_eq!(version_in("cargo-nextest 0.9.143 (60fa45f63 2026-08-04)"), Some((0, 9, 143)));
         assert_eq!(version_in("Python 3.14.0rc1"), Some((3, 14, 0)));
         assert_eq!(version_in("no version here"), None);
     }

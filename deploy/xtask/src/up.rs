@@ -13,14 +13,8 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// What the binary is made of, relative to the root.
-const SOURCES: [&str; 6] = [
-    "Cargo.lock",
-    "Cargo.toml",
-    "migrations",
-    "proto",
-    "services",
-    "web/dist",
-];
+const SOURCES: [&str; 6] =
+    ["Cargo.lock", "Cargo.toml", "migrations", "proto", "services", "web/dist"];
 
 /// Builds the binary where needed and becomes `mcp-orch up`.
 ///
@@ -80,13 +74,8 @@ fn build(workspace: &Workspace, profile: Profile) -> Outcome<PathBuf> {
 
 fn fresh_release(workspace: &Workspace) -> Option<PathBuf> {
     let binary = workspace.target.join("release/mcp-orch");
-    let built = fs::metadata(&binary)
-        .and_then(|metadata| metadata.modified())
-        .ok()?;
-    let changed = SOURCES
-        .iter()
-        .filter_map(|source| newest(&workspace.root.join(source)))
-        .max()?;
+    let built = fs::metadata(&binary).and_then(|metadata| metadata.modified()).ok()?;
+    let changed = SOURCES.iter().filter_map(|source| newest(&workspace.root.join(source))).max()?;
     (built > changed).then_some(binary)
 }
 
@@ -97,9 +86,7 @@ fn newest(path: &Path) -> Option<SystemTime> {
         return metadata.modified().ok();
     }
     let entries = fs::read_dir(path).ok()?;
-    entries
-        .filter_map(|entry| newest(&entry.ok()?.path()))
-        .max()
+    entries.filter_map(|entry| newest(&entry.ok()?.path())).max()
 }
 
 #[cfg(test)]
@@ -109,23 +96,14 @@ mod tests {
     use super::*;
 
     fn workspace(root: &Path) -> Workspace {
-        Workspace {
-            root: root.to_owned(),
-            target: root.join("target"),
-            crates: Vec::new(),
-        }
+        Workspace { root: root.to_owned(), target: root.join("target"), crates: Vec::new() }
     }
 
     fn write(path: &Path, written_s: u64) {
         fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
         fs::write(path, "").expect("written");
         let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(written_s);
-        fs::File::options()
-            .write(true)
-            .open(path)
-            .expect("open")
-            .set_modified(time)
-            .expect("time");
+        fs::File::options().write(true).open(path).expect("open").set_modified(time).expect("time");
     }
 
     #[test]

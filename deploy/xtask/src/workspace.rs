@@ -41,10 +41,7 @@ impl Workspace {
             .no_deps()
             .exec()
             .cannot(|| "read the workspace with `cargo metadata`".into())?;
-        let crates = metadata
-            .packages
-            .iter()
-            .map(|package| Crate::of(package, &metadata));
+        let crates = metadata.packages.iter().map(|package| Crate::of(package, &metadata));
         Ok(Self {
             crates: crates.collect(),
             root: metadata.workspace_root.as_std_path().to_owned(),
@@ -60,23 +57,13 @@ impl Workspace {
 
 impl Crate {
     fn of(package: &Package, metadata: &Metadata) -> Self {
-        let folder = package
-            .manifest_path
-            .parent()
-            .map_or_else(String::new, |folder| {
-                folder
-                    .strip_prefix(&metadata.workspace_root)
-                    .unwrap_or(folder)
-                    .to_string()
-            });
+        let folder = package.manifest_path.parent().map_or_else(String::new, |folder| {
+            folder.strip_prefix(&metadata.workspace_root).unwrap_or(folder).to_string()
+        });
         let dependencies = package.dependencies.iter().map(|dependency| Dependency {
             name: dependency.name.clone(),
             dev: dependency.kind == DependencyKind::Development,
         });
-        Self {
-            name: package.name.to_string(),
-            folder,
-            dependencies: dependencies.collect(),
-        }
+        Self { name: package.name.to_string(), folder, dependencies: dependencies.collect() }
     }
 }

@@ -23,6 +23,9 @@ pub struct WorkerConfig {
     pub ping_timeout: Duration,
     /// How long exchanges under way may take to end when a connection is to end.
     pub grace: Duration,
+    /// How long a server that flooded its stderr must be quiet until nothing is wrong with it;
+    /// looked at with each ping.
+    pub flood_quiet: Duration,
     /// The largest message of an upstream, in bytes.
     pub max_message_bytes: usize,
 }
@@ -43,6 +46,7 @@ impl WorkerConfig {
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(10),
+            flood_quiet: Duration::from_secs(60),
             max_message_bytes: 16 * 1024 * 1024,
         }
     }

@@ -98,10 +98,7 @@ async fn list_tools(deps: &ActorDeps, dialed: &Dialed, told: &Told<'_>) {
     let tools = learned.catalogue.items(ListKind::Tools).len();
     let detail = match failures.as_slice() {
         [] => format!("{tools} tools"),
-        failures => {
-            let text = cause::lists(failures, list_timeout);
-            cause::cut(&dialed.link.masker.mask_text(&text))
-        }
+        failures => cause::cut(&cause::lists(failures, list_timeout, &dialed.link.masker)),
     };
     told.send(TestFrame {
         step: "list_tools".to_owned(),

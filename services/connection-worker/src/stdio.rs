@@ -1,7 +1,10 @@
 //! Upstreams that are child processes: how they are started, watched and ended.
 
+mod flood;
 mod process;
 mod stderr;
+
+pub(crate) use flood::{FLOOD_BYTES, FLOOD_WINDOW};
 
 pub use process::ReaperCommand;
 pub(crate) use process::{ChildCommand, Process, spawn};

@@ -98,7 +98,8 @@ pub(crate) struct ConnectArgs {
 #[derive(Debug, Args)]
 pub(crate) struct Remote {
     /// The system's URL; by default that of the `up` whose data directory is found
-    #[arg(long, env = "MCP_ORCH_URL", global = true)]
+    // Not `--url`, which is the upstream's in `server add`.
+    #[arg(id = "system", long = "system", value_name = "URL", env = "MCP_ORCH_URL", global = true)]
     pub(crate) url: Option<String>,
     /// A JWT; by default the one that `login` or a local `up` keeps
     #[arg(long, env = "MCP_ORCH_TOKEN", hide_env_values = true, global = true)]
@@ -362,5 +363,17 @@ mod tests {
         };
         assert_eq!(command.len(), 4);
         assert_eq!(env, [("A".to_owned(), "b=c".to_owned())]);
+    }
+
+    #[test]
+    fn the_url_of_a_server_is_not_that_of_the_system() {
+        let line = "mcp-orch server add search --url https://mcp.example/sse --transport sse \
+                    --header A=b --system http://127.0.0.1:1";
+        let cli = Cli::parse_from(line.split_whitespace());
+        let Command::Server(ServerCommand::Add { url, target, .. }) = cli.command else {
+            panic!("another command");
+        };
+        assert_eq!(url.as_deref(), Some("https://mcp.example/sse"));
+        assert_eq!(target.remote.url.as_deref(), Some("http://127.0.0.1:1"));
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
 use crate::cli;
@@ -66,7 +66,7 @@ pub(crate) fn login_file() -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))
-        .context("neither XDG_CONFIG_HOME nor HOME is set: give --url and --token")?;
+        .context("neither XDG_CONFIG_HOME nor HOME is set: give --system and --token")?;
     Ok(base.join(LOGIN_FILE))
 }
 
@@ -122,8 +122,7 @@ impl Session {
             .parse()
             .context("the token holds characters that no header can carry")?;
         value.set_sensitive(true);
-        let channel = Endpoint::from_shared(saved.url.clone())
-            .with_context(|| format!("{} is no URL", saved.url))?
+        let channel = endpoint(&saved.url)?
             .connect()
             .await
             .with_context(|| format!("cannot reach {}: is `mcp-orch up` running?", saved.url))?;
@@ -189,6 +188,17 @@ impl Session {
     }
 }
 
+/// Where calls go; behind `https` over TLS, with the certificates that this machine trusts.
+fn endpoint(url: &str) -> Result<Endpoint> {
+    let wrong = || format!("{url} is no URL");
+    let endpoint = Endpoint::from_shared(url.to_owned()).with_context(wrong)?;
+    if endpoint.uri().scheme_str() != Some("https") {
+        return Ok(endpoint);
+    }
+    let tls = ClientTlsConfig::new().with_native_roots();
+    endpoint.tls_config(tls).with_context(|| format!("cannot set up TLS for {url}"))
+}
+
 /// A refusal in words, with its stable reason.
 pub(crate) fn explain(status: Status) -> anyhow::Error {
     use tonic_types::StatusExt;
@@ -196,5 +206,37 @@ pub(crate) fn explain(status: Status) -> anyhow::Error {
     match reason {
         Some(reason) => anyhow::anyhow!("{} ({reason})", status.message()),
         None => anyhow::anyhow!("{} ({:?})", status.message(), status.code()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The first byte that is sent to a server with that scheme.
+    async fn first_byte(scheme: &str) -> u8 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("{scheme}://127.0.0.1:{}", listener.local_addr().unwrap().port());
+        let endpoint = endpoint(&url).unwrap();
+        let first = async { listener.accept().await.unwrap().0.read_u8().await.unwrap() };
+        let connected = async {
+            // It lives until the byte arrived.
+            let _connected = endpoint.connect().await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            first = first => first,
+            () = connected => unreachable!(),
+        }
+    }
+
+    #[tokio::test]
+    async fn https_is_tls_and_http_is_not() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        assert_eq!(first_byte("https").await, 0x16, "a TLS handshake");
+        assert_eq!(first_byte("http").await, b'P', "the preface of HTTP/2");
     }
 }

@@ -69,6 +69,21 @@ mod tests {
     }
 
     #[test]
+    fn every_code_has_its_row_in_the_documentation() {
+        let documentation = include_str!("../../../docs/errors.md");
+        for code in ErrorCode::ALL {
+            let (reason, status) = (code.reason(), http_status(code).as_u16());
+            let row = documentation.lines().find(|row| row.starts_with(&format!("| `{reason}` |")));
+            let row = row.unwrap_or_else(|| panic!("no row for {reason}"));
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            assert_eq!(cells[3], status.to_string(), "{row}");
+            assert!(!cells[4].is_empty(), "{row}");
+        }
+        let rows = documentation.lines().filter(|row| row.starts_with("| `")).count();
+        assert_eq!(rows, ErrorCode::ALL.len(), "a row without a code");
+    }
+
+    #[test]
     fn a_conflict_is_never_internal() {
         assert_eq!(grpc_code(ErrorCode::Conflict), Code::Aborted);
         assert_eq!(http_status(ErrorCode::Conflict), StatusCode::CONFLICT);

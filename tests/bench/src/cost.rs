@@ -59,10 +59,6 @@ mod tests {
         let before = memory_kib(std::process::id()).unwrap();
         let block = vec![1_u8; 8 << 20];
         let after = memory_kib(std::process::id()).unwrap();
-        assert!(
-            after >= before + 7 * 1024,
-            "{before} {after} {}",
-            block.len()
-        );
+        assert!(after >= before + 7 * 1024, "{before} {after} {}", block.len());
     }
 }

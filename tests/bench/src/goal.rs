@@ -16,23 +16,13 @@ impl Goal {
     /// A figure that must not exceed `limit`. What could not be measured misses the goal.
     pub(crate) fn at_most(name: impl Into<String>, measured: f64, limit: f64) -> Self {
         let (name, wanted) = (name.into(), format!("<= {limit}"));
-        Self {
-            name,
-            wanted,
-            measured,
-            met: measured.is_finite() && measured <= limit,
-        }
+        Self { name, wanted, measured, met: measured.is_finite() && measured <= limit }
     }
 
     /// A figure that must reach `limit`.
     pub(crate) fn at_least(name: impl Into<String>, measured: f64, limit: f64) -> Self {
         let (name, wanted) = (name.into(), format!(">= {limit}"));
-        Self {
-            name,
-            wanted,
-            measured,
-            met: measured.is_finite() && measured >= limit,
-        }
+        Self { name, wanted, measured, met: measured.is_finite() && measured >= limit }
     }
 
     pub(crate) fn met(&self) -> bool {
@@ -41,10 +31,7 @@ impl Goal {
 
     pub(crate) fn line(&self) -> String {
         let verdict = if self.met { "met   " } else { "MISSED" };
-        format!(
-            "{verdict}  {}: {:.3} (wanted {})",
-            self.name, self.measured, self.wanted
-        )
+        format!("{verdict}  {}: {:.3} (wanted {})", self.name, self.measured, self.wanted)
     }
 }
 

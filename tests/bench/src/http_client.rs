@@ -41,13 +41,7 @@ pub(crate) fn split(url: &str) -> Result<(SocketAddr, String), Error> {
     let uri: http::Uri = url.parse().map_err(http::Error::from)?;
     let address = uri
         .authority()
-        .and_then(|authority| {
-            authority
-                .as_str()
-                .replace("localhost", "127.0.0.1")
-                .parse()
-                .ok()
-        })
+        .and_then(|authority| authority.as_str().replace("localhost", "127.0.0.1").parse().ok())
         .ok_or_else(|| Error::unexpected(format!("not a URL with an address: {url}")))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     Ok((address, path.to_owned()))
@@ -71,15 +65,9 @@ pub(crate) async fn json_request(
         request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
     }
     let body = body.map(Value::to_string).unwrap_or_default();
-    let response = connection
-        .send_request(request.body(Full::from(body))?)
-        .await?;
+    let response = connection.send_request(request.body(Full::from(body))?).await?;
     let status = response.status();
     let text = read(response.into_body()).await?;
-    let value = if text.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&text)?
-    };
+    let value = if text.is_empty() { Value::Null } else { serde_json::from_slice(&text)? };
     Ok((status, value))
 }

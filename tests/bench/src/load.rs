@@ -37,10 +37,7 @@ impl Load {
         warm_up: usize,
         name: &str,
     ) -> Result<Self, Error> {
-        let mut load = Self {
-            sessions: Vec::new(),
-            name: name.to_owned(),
-        };
+        let mut load = Self { sessions: Vec::new(), name: name.to_owned() };
         for endpoint in endpoints.iter().cycle().take(sessions) {
             load.sessions.push(Session::open(endpoint).await?);
         }
@@ -126,23 +123,13 @@ mod tests {
         tokio::spawn(serve_http(std::sync::Arc::clone(&server), listener));
         let endpoint =
             |wire, path| Endpoint::new(wire, &format!("http://{address}/{path}"), "echo").unwrap();
-        (
-            server,
-            [
-                endpoint(Wire::Streamable, "mcp"),
-                endpoint(Wire::Sse, "sse"),
-            ],
-        )
+        (server, [endpoint(Wire::Streamable, "mcp"), endpoint(Wire::Sse, "sse")])
     }
 
     #[tokio::test]
     async fn each_call_is_executed_once_over_either_wire() {
         for sse_answers in [false, true] {
-            let (server, endpoints) = upstream(Options {
-                sse_answers,
-                ..Options::default()
-            })
-            .await;
+            let (server, endpoints) = upstream(Options { sse_answers, ..Options::default() }).await;
             let mut load = Load::open(&endpoints, 4, 5, "cell").await.unwrap();
             let outcome = load.run("timed", 200).await;
             assert_eq!((outcome.latencies.len(), outcome.errors), (200, 0));
@@ -156,29 +143,18 @@ mod tests {
     async fn wrong_answers_are_counted_and_end_the_load() {
         let (_, endpoints) = upstream(Options::default()).await;
         for endpoint in endpoints {
-            let endpoint = Endpoint {
-                tool: "fail".to_owned(),
-                ..endpoint
-            };
+            let endpoint = Endpoint { tool: "fail".to_owned(), ..endpoint };
             let mut load = Load::open(&[endpoint], 2, 0, "cell").await.unwrap();
             let outcome = load.run("timed", 1000).await;
             assert_eq!((outcome.latencies.len(), outcome.errors), (0, 1000));
-            assert!(
-                outcome
-                    .first_error
-                    .unwrap()
-                    .contains("wrong answer to call 1")
-            );
+            assert!(outcome.first_error.unwrap().contains("wrong answer to call 1"));
         }
     }
 
     #[tokio::test]
     async fn a_load_that_cannot_warm_up_is_refused() {
         let (_, [endpoint, _]) = upstream(Options::default()).await;
-        let endpoint = Endpoint {
-            tool: "rpc_error".to_owned(),
-            ..endpoint
-        };
+        let endpoint = Endpoint { tool: "rpc_error".to_owned(), ..endpoint };
         assert!(Load::open(&[endpoint], 1, 1, "cell").await.is_err());
     }
 }

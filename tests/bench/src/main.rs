@@ -64,11 +64,7 @@ fn main() -> Result<ExitCode, Error> {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
     }
     let missed = arguments.check && !report.goals_met();
-    Ok(if missed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn run(arguments: &Arguments) -> Result<Report, Error> {
@@ -77,9 +73,7 @@ fn run(arguments: &Arguments) -> Result<Report, Error> {
         Some(path) => Ok(path.clone()),
         None => fixtures::binary("mcp-orch"),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut report = Report::new(&cores);
         match &arguments.scenario {

@@ -54,16 +54,10 @@ impl Orchestrator {
         let directory = tempfile::tempdir()?;
         let log = directory.path().join("stderr.log");
         let mut command = Command::new(bin.canonicalize()?);
-        command
-            .arg("up")
-            .arg("--data")
-            .arg(directory.path().join("data"));
+        command.arg("up").arg("--data").arg(directory.path().join("data"));
         command.args(["--listen", &format!("127.0.0.1:{}", free_port()?), "--json"]);
         // Nothing of the caller's environment changes what is measured; logs stay here too.
-        command
-            .env_clear()
-            .env("HOME", directory.path())
-            .current_dir(directory.path());
+        command.env_clear().env("HOME", directory.path()).current_dir(directory.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("MCP_ORCH_ADMIN_LISTEN", "127.0.0.1:0");
         command.stderr(File::create(&log)?);
@@ -72,12 +66,7 @@ impl Orchestrator {
             Error::unexpected(format!("{} up: {error}\n{log}", bin.display()))
         })?;
         let ready = serde_json::from_str(&line)?;
-        Ok(Self {
-            process,
-            ready,
-            token: String::new(),
-            _directory: directory,
-        })
+        Ok(Self { process, ready, token: String::new(), _directory: directory })
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -108,25 +97,19 @@ impl Orchestrator {
 
     /// Registers a server of the project; the body is that of the REST API.
     pub(crate) async fn register(&mut self, server: &Value) -> Result<(), Error> {
-        self.api(Method::POST, "/servers", Some(server))
-            .await
-            .map(drop)
+        self.api(Method::POST, "/servers", Some(server)).await.map(drop)
     }
 
     /// Sets the project's audit mode.
     pub(crate) async fn set_audit_mode(&mut self, mode: &str) -> Result<(), Error> {
-        self.api(Method::PATCH, "", Some(&json!({ "audit_mode": mode })))
-            .await
-            .map(drop)
+        self.api(Method::PATCH, "", Some(&json!({ "audit_mode": mode }))).await.map(drop)
     }
 
     /// The project's servers, as the API shows them.
     pub(crate) async fn servers(&mut self) -> Result<Vec<Value>, Error> {
         let answer = self.api(Method::GET, "/servers?limit=100", None).await?;
         let servers = answer.as_array().or_else(|| answer["servers"].as_array());
-        servers
-            .cloned()
-            .ok_or_else(|| Error::unexpected(format!("not a list: {answer}")))
+        servers.cloned().ok_or_else(|| Error::unexpected(format!("not a list: {answer}")))
     }
 
     /// Waits until every named server is active.
@@ -135,9 +118,7 @@ impl Orchestrator {
         loop {
             let servers = self.servers().await?;
             let active = |name: &&&str| {
-                servers
-                    .iter()
-                    .any(|it| it["name"] == **name && it["status"] == "active")
+                servers.iter().any(|it| it["name"] == **name && it["status"] == "active")
             };
             if names.iter().filter(active).count() == names.len() {
                 return Ok(());
@@ -157,10 +138,7 @@ impl Orchestrator {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Error> {
-        let url = format!(
-            "{}/projects/{}{path}",
-            self.ready.url, self.ready.project_id
-        );
+        let url = format!("{}/projects/{}{path}", self.ready.url, self.ready.project_id);
         if self.token.is_empty() {
             self.login().await?;
         }
@@ -176,8 +154,6 @@ impl Orchestrator {
         if status.is_success() {
             return Ok(answer);
         }
-        Err(Error::unexpected(format!(
-            "{method} {url}: {status} {answer}"
-        )))
+        Err(Error::unexpected(format!("{method} {url}: {status} {answer}")))
     }
 }

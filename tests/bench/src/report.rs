@@ -30,18 +30,9 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(cores: &Cores) -> Self {
         let load_average = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load_average = load_average
-            .split(' ')
-            .next()
-            .and_then(|text| text.parse().ok());
+        let load_average = load_average.split(' ').next().and_then(|text| text.parse().ok());
         let placement = cores.describe();
-        Self {
-            placement,
-            load_average,
-            transport: None,
-            isolation: None,
-            memory: None,
-        }
+        Self { placement, load_average, transport: None, isolation: None, memory: None }
     }
 
     pub(crate) fn goals_met(&self) -> bool {
@@ -51,9 +42,7 @@ impl Report {
     fn goals(&self) -> impl Iterator<Item = &Goal> {
         let transport = self.transport.iter().flat_map(|it| &it.goals);
         let isolation = self.isolation.iter().flat_map(|it| &it.goals);
-        transport
-            .chain(isolation)
-            .chain(self.memory.iter().flat_map(|it| &it.goals))
+        transport.chain(isolation).chain(self.memory.iter().flat_map(|it| &it.goals))
     }
 
     pub(crate) fn text(&self) -> String {
@@ -82,10 +71,7 @@ impl Report {
 /// A table with these columns; all but the first `names` columns are numbers.
 pub(crate) fn table(columns: &[&str], names: usize, rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(ASCII_MARKDOWN)
-        .set_header(columns)
-        .add_rows(rows);
+    table.load_style(ASCII_MARKDOWN).set_header(columns).add_rows(rows);
     for column in table.column_iter_mut().skip(names) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -10,8 +10,7 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) fn add(&mut self, latency: Duration) {
-        self.nanos
-            .push(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+        self.nanos.push(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn extend(&mut self, other: &Self) {
@@ -28,9 +27,7 @@ impl Latencies {
         if self.nanos.is_empty() {
             return 0.0;
         }
-        let rank = (self.nanos.len() * percent)
-            .div_ceil(100)
-            .clamp(1, self.nanos.len());
+        let rank = (self.nanos.len() * percent).div_ceil(100).clamp(1, self.nanos.len());
         let (_, nanos, _) = self.nanos.select_nth_unstable(rank - 1);
         Duration::from_nanos(*nanos).as_secs_f64() * 1e6
     }
@@ -47,10 +44,7 @@ mod tests {
             latencies.add(Duration::from_micros(micros));
         }
         let figures = [50, 99, 100].map(|percent| latencies.percentile_us(percent).round());
-        assert_eq!(
-            figures.map(|figure| format!("{figure}")),
-            ["100", "198", "200"]
-        );
+        assert_eq!(figures.map(|figure| format!("{figure}")), ["100", "198", "200"]);
     }
 
     #[test]

@@ -117,10 +117,7 @@ pub async fn appended(
     stream: &StreamId,
     numbers: impl IntoIterator<Item = u64>,
 ) -> Appended {
-    store
-        .append(append(stream, numbers))
-        .await
-        .expect("an append that is in order")
+    store.append(append(stream, numbers)).await.expect("an append that is in order")
 }
 
 /// Everything in the log, page by page.
@@ -149,9 +146,7 @@ pub fn number(event: &Recorded) -> u64 {
 
 /// Waits for what must come; fails instead of hanging.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), what)
-        .await
-        .expect("it never came")
+    tokio::time::timeout(Duration::from_secs(30), what).await.expect("it never came")
 }
 
 macro_rules! suite {
@@ -261,10 +256,8 @@ mod tests {
             include_str!("event_store/reservations.rs"),
             include_str!("event_store/restart.rs"),
         ];
-        let written: usize = sources
-            .iter()
-            .map(|source| source.matches("\npub async fn ").count())
-            .sum();
+        let written: usize =
+            sources.iter().map(|source| source.matches("\npub async fn ").count()).sum();
         assert_eq!(written, super::CASES.len());
     }
 }

@@ -17,9 +17,7 @@ pub type Fresh = Arc<dyn SecretStore>;
 /// # Panics
 /// Never: the text is a UUID for every number.
 pub fn tenant(number: u8) -> TenantId {
-    format!("0198c0de-0000-7000-8000-0000000000{number:02x}")
-        .parse()
-        .expect("a tenant id")
+    format!("0198c0de-0000-7000-8000-0000000000{number:02x}").parse().expect("a tenant id")
 }
 
 /// A path of the first tenant.
@@ -52,14 +50,8 @@ pub async fn what_is_put_resolves(store: Fresh) {
 pub async fn any_bytes_are_kept(store: Fresh) {
     let all: Vec<u8> = (0..=255).collect();
     for bytes in [Vec::new(), vec![0], b"line\nline\0".to_vec(), all] {
-        let reference = store
-            .put(&path("a"), bytes.clone().into())
-            .await
-            .expect("put");
-        assert_eq!(
-            store.resolve(&reference).await.expect("resolved").expose(),
-            bytes
-        );
+        let reference = store.put(&path("a"), bytes.clone().into()).await.expect("put");
+        assert_eq!(store.resolve(&reference).await.expect("resolved").expose(), bytes);
     }
 }
 
@@ -85,18 +77,10 @@ pub async fn what_is_not_there_is_not_found(store: Fresh) {
         SecretRef::of(elsewhere.clone(), 1),
     ] {
         let reference = reference.expect("a valid reference");
-        assert_eq!(
-            store.resolve(&reference).await,
-            Err(SecretError::NotFound),
-            "{reference}"
-        );
+        assert_eq!(store.resolve(&reference).await, Err(SecretError::NotFound), "{reference}");
     }
     for unknown in [path("b"), path("a/b"), path("A"), elsewhere] {
-        assert_eq!(
-            store.latest(&unknown).await,
-            Err(SecretError::NotFound),
-            "{unknown}"
-        );
+        assert_eq!(store.latest(&unknown).await, Err(SecretError::NotFound), "{unknown}");
         assert_eq!(store.versions(&unknown).await, Ok(Vec::new()), "{unknown}");
     }
 }
@@ -138,10 +122,7 @@ pub async fn deletion_destroys_all_versions(store: Fresh) {
 
 /// An erasure that was interrupted is done again.
 pub async fn deletion_can_be_repeated(store: Fresh) {
-    store
-        .delete(&path("never-there"))
-        .await
-        .expect("nothing to delete");
+    store.delete(&path("never-there")).await.expect("nothing to delete");
     put(&store, &path("a"), "one").await;
     for _ in 0..2 {
         store.delete(&path("a")).await.expect("deleted");
@@ -180,12 +161,7 @@ pub async fn values_have_a_limit(store: Fresh) {
 pub async fn versions_have_a_limit(store: Fresh) {
     let last = u32::try_from(MAX_VERSIONS).expect("a small number") + 2;
     for version in 1..=last {
-        assert_eq!(
-            put(&store, &path("a"), &version.to_string())
-                .await
-                .version(),
-            version
-        );
+        assert_eq!(put(&store, &path("a"), &version.to_string()).await.version(), version);
     }
     assert_eq!(store.versions(&path("a")).await, Ok((3..=last).collect()));
     let gone = SecretRef::of(path("a"), 2).expect("a valid reference");
@@ -203,10 +179,7 @@ pub async fn concurrent_puts_get_distinct_versions(store: Fresh) {
     let mut versions = BTreeSet::new();
     for task in puts.collect::<Vec<_>>() {
         let (reference, number) = task.await.expect("put");
-        assert_eq!(
-            store.resolve(&reference).await,
-            Ok(value(&number.to_string()))
-        );
+        assert_eq!(store.resolve(&reference).await, Ok(value(&number.to_string())));
         versions.insert(reference.version());
     }
     assert_eq!(versions, (1..=20).collect());
@@ -246,10 +219,7 @@ pub async fn no_debug_or_display_shows_a_value(store: Fresh) {
     let shown = format!(
         "{reference} {reference:?} {resolved:?} {latest:?} {refused} {refused:?} {not_found:?}"
     );
-    assert!(
-        !shown.contains("canary") && !shown.contains("99, 97, 110"),
-        "{shown}"
-    );
+    assert!(!shown.contains("canary") && !shown.contains("99, 97, 110"), "{shown}");
 }
 
 /// Makes one test of each case, run on the store that `$fresh` resolves to.

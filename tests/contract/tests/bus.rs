@@ -1,9 +1,6 @@
 //! The bus contract over its adapters, and what only one of them promises.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of tests panics as a test does"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper of tests panics as a test does")]
 
 use std::sync::Arc;
 
@@ -33,23 +30,14 @@ async fn the_in_process_bus_ends_with_its_last_handle() {
     let announcement = bus.announce(subject("worker.1"), "x".into()).await.unwrap();
     let client = bus.open(&subject("srv.a"), "x".into()).await.unwrap();
     drop(bus);
-    other
-        .publish(Event::new(subject("evt.a"), "last"))
-        .await
-        .unwrap();
+    other.publish(Event::new(subject("evt.a"), "last")).await.unwrap();
     drop(other);
 
-    assert!(matches!(
-        subscription.next().await,
-        Some(Delivery::Event(_))
-    ));
+    assert!(matches!(subscription.next().await, Some(Delivery::Event(_))));
     assert_eq!(subscription.next().await, None);
     assert_eq!(watch.next().await.map(|set| set.len()), Some(1));
     assert_eq!(watch.next().await, None);
-    assert!(matches!(
-        announcement.update("y"),
-        Err(BusError::Unavailable { .. })
-    ));
+    assert!(matches!(announcement.update("y"), Err(BusError::Unavailable { .. })));
     let incoming = server.accept().await.unwrap();
     incoming.exchange.reply("still".into()).await.unwrap();
     assert_eq!(client.next_frame().await, Some(Ok("still".into())));
@@ -64,29 +52,17 @@ async fn the_in_process_bus_loses_what_is_above_the_capacity_and_nothing_else() 
     for payload in ["a", "b", "c", "d"] {
         bus.publish(event(payload)).await.unwrap();
     }
-    assert_eq!(
-        subscription.try_next(),
-        Some(Delivery::Event(Arc::new(event("a"))))
-    );
+    assert_eq!(subscription.try_next(), Some(Delivery::Event(Arc::new(event("a")))));
     bus.publish(event("e")).await.unwrap();
-    assert_eq!(
-        subscription.try_next(),
-        Some(Delivery::Event(Arc::new(event("b"))))
-    );
+    assert_eq!(subscription.try_next(), Some(Delivery::Event(Arc::new(event("b")))));
     assert_eq!(subscription.try_next(), Some(Delivery::Lost(2)));
-    assert_eq!(
-        subscription.try_next(),
-        Some(Delivery::Event(Arc::new(event("e"))))
-    );
+    assert_eq!(subscription.try_next(), Some(Delivery::Event(Arc::new(event("e")))));
     assert_eq!(subscription.try_next(), None);
 }
 
 #[tokio::test]
 async fn the_in_process_bus_limits_its_registrations() {
-    let config = InProcessConfig {
-        registrations: 1,
-        ..InProcessConfig::default()
-    };
+    let config = InProcessConfig { registrations: 1, ..InProcessConfig::default() };
     let bus = InProcessBus::new(config);
     let subscription = bus.subscribe(filter("evt.a"), 1).await.unwrap();
     let server = bus.serve(filter("srv.a"), 1).await.unwrap();

@@ -36,18 +36,10 @@ struct Sqlite {
 impl Sqlite {
     async fn open(directory: TempDir, clock: Clock) -> Self {
         let path = directory.path().join("events.db");
-        SqliteEventStore::prepare(&path)
-            .await
-            .expect("a file that can be prepared");
+        SqliteEventStore::prepare(&path).await.expect("a file that can be prepared");
         let config = SqliteConfig::new(path, Arc::clone(&clock));
-        let store = SqliteEventStore::open(config)
-            .await
-            .expect("a file that can be opened");
-        Self {
-            directory,
-            clock,
-            store,
-        }
+        let store = SqliteEventStore::open(config).await.expect("a file that can be opened");
+        Self { directory, clock, store }
     }
 }
 
@@ -95,17 +87,15 @@ fn draft() -> impl Strategy<Value = Draft> {
         prop::option::weighted(0.3, (0..4_u8, 0..3_u8)),
         prop::collection::vec((any::<bool>(), 0..4_u8, 0..3_u8), 0..3),
     )
-        .prop_map(
-            |(tenant, stream, expected, events, variant, command, reservations)| Draft {
-                tenant,
-                stream,
-                expected,
-                events,
-                variant,
-                command,
-                reservations,
-            },
-        )
+        .prop_map(|(tenant, stream, expected, events, variant, command, reservations)| Draft {
+            tenant,
+            stream,
+            expected,
+            events,
+            variant,
+            command,
+            reservations,
+        })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -121,11 +111,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[test]
 fn any_script_has_the_same_outcome_on_both_adapters() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let config = Config {
-        cases: 48,
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&prop::collection::vec(step(), 1..25), |steps| {
             let (memory, sqlite) = runtime.block_on(async {

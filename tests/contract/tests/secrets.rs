@@ -1,9 +1,6 @@
 //! The contract of secret stores over its adapters, and what only sealed files promise.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of tests panics as a test does"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper of tests panics as a test does")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -67,11 +64,8 @@ impl Seat {
         while let Some(directory) = directories.pop() {
             for entry in fs::read_dir(directory).unwrap() {
                 let entry = entry.unwrap();
-                let found = if entry.file_type().unwrap().is_dir() {
-                    &mut directories
-                } else {
-                    &mut files
-                };
+                let found =
+                    if entry.file_type().unwrap().is_dir() { &mut directories } else { &mut files };
                 found.push(entry.path());
             }
         }
@@ -104,14 +98,7 @@ async fn a_restart_keeps_values_and_deletions() {
     let store = seat.reopen().unwrap();
     assert_eq!(store.resolve(&kept).await, Ok(value("hunter2")));
     assert_eq!(store.resolve(&deleted).await, Err(SecretError::NotFound));
-    assert_eq!(
-        store
-            .put(&path("deleted"), value("x"))
-            .await
-            .unwrap()
-            .version(),
-        2
-    );
+    assert_eq!(store.put(&path("deleted"), value("x")).await.unwrap().version(), 2);
 }
 
 #[tokio::test]
@@ -119,29 +106,18 @@ async fn an_interrupted_deletion_reads_as_a_complete_one_and_can_be_completed() 
     let seat = Seat::new();
     let first = seat.put(&path("a"), value("one")).await.unwrap();
     let second = seat.put(&path("a"), value("two")).await.unwrap();
-    let kept: Vec<_> = seat
-        .sealed()
-        .into_iter()
-        .map(|file| (fs::read(&file).unwrap(), file))
-        .collect();
+    let kept: Vec<_> =
+        seat.sealed().into_iter().map(|file| (fs::read(&file).unwrap(), file)).collect();
     seat.delete(&path("a")).await.unwrap();
     // As if the process had died before it removed the files.
-    kept.iter()
-        .for_each(|(bytes, file)| fs::write(file, bytes).unwrap());
+    kept.iter().for_each(|(bytes, file)| fs::write(file, bytes).unwrap());
 
     let store = seat.reopen().unwrap();
     for reference in [&first, &second] {
         assert_eq!(store.resolve(reference).await, Err(SecretError::NotFound));
     }
     assert_eq!(store.versions(&path("a")).await, Ok(Vec::new()));
-    assert_eq!(
-        store
-            .put(&path("a"), value("three"))
-            .await
-            .unwrap()
-            .version(),
-        3
-    );
+    assert_eq!(store.put(&path("a"), value("three")).await.unwrap().version(), 3);
     store.delete(&path("a")).await.unwrap();
     assert_eq!(seat.sealed(), Vec::<PathBuf>::new());
 }
@@ -189,9 +165,7 @@ async fn no_file_holds_a_value_and_all_are_the_owners_alone() {
     for file in files {
         let bytes = fs::read(&file).unwrap();
         for needle in &needles {
-            let found = bytes
-                .windows(needle.len())
-                .any(|window| window == needle.as_bytes());
+            let found = bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
             assert!(!found, "{} holds {needle}", file.display());
         }
         let mode = fs::metadata(&file).unwrap().permissions().mode();
@@ -212,18 +186,8 @@ async fn a_tampered_file_does_not_open_and_harms_no_other() {
     let tampered = Err(SecretError::Tampered { path: path("a") });
     let mut flipped = good.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    let long = [
-        good.as_slice(),
-        &vec![0; 2 * secrets::SecretValue::MAX_BYTES],
-    ]
-    .concat();
-    for bad in [
-        flipped,
-        good[..good.len() - 1].to_vec(),
-        Vec::new(),
-        b"hunter2".to_vec(),
-        long,
-    ] {
+    let long = [good.as_slice(), &vec![0; 2 * secrets::SecretValue::MAX_BYTES]].concat();
+    for bad in [flipped, good[..good.len() - 1].to_vec(), Vec::new(), b"hunter2".to_vec(), long] {
         fs::write(&file, &bad).unwrap();
         assert_eq!(seat.resolve(&reference).await, tampered);
         assert_eq!(seat.resolve(&other).await, Ok(value("other")));
@@ -240,26 +204,17 @@ async fn a_file_that_was_moved_does_not_open() {
     let mut files = Vec::new();
     for place in &places {
         seat.put(place, value("hunter2")).await.unwrap();
-        let new = seat
-            .sealed()
-            .into_iter()
-            .find(|file| !files.contains(file))
-            .unwrap();
+        let new = seat.sealed().into_iter().find(|file| !files.contains(file)).unwrap();
         files.push(new);
     }
     for (place, file) in places.iter().zip(&files).skip(1) {
         fs::copy(&files[0], file).unwrap();
-        let tampered = Err(SecretError::Tampered {
-            path: place.clone(),
-        });
+        let tampered = Err(SecretError::Tampered { path: place.clone() });
         assert_eq!(seat.latest(place).await, tampered);
     }
     // Another version of the same secret is another place.
     fs::copy(&files[0], files[0].with_file_name("2.sealed")).unwrap();
-    assert_eq!(
-        seat.latest(&path("a")).await,
-        Err(SecretError::Tampered { path: path("a") })
-    );
+    assert_eq!(seat.latest(&path("a")).await, Err(SecretError::Tampered { path: path("a") }));
 }
 
 #[tokio::test]
@@ -269,23 +224,14 @@ async fn a_missing_key_is_never_replaced_where_something_is_sealed() {
     let aside = seat.path().join("aside");
     fs::rename(seat.key(), &aside).unwrap();
     let refusal = seat.reopen().unwrap_err();
-    assert!(
-        matches!(refusal, OpenError::KeyMissing { .. }),
-        "{refusal:?}"
-    );
+    assert!(matches!(refusal, OpenError::KeyMissing { .. }), "{refusal:?}");
     assert!(refusal.to_string().contains("backup"), "{refusal}");
     assert!(!seat.key().exists());
     fs::remove_file(seat.path().join("secrets/key-check")).unwrap();
-    assert!(matches!(
-        seat.reopen().unwrap_err(),
-        OpenError::KeyMissing { .. }
-    ));
+    assert!(matches!(seat.reopen().unwrap_err(), OpenError::KeyMissing { .. }));
     fs::rename(&aside, seat.key()).unwrap();
     let refusal = seat.reopen().unwrap_err();
-    assert!(
-        matches!(refusal, OpenError::CheckMissing { .. }),
-        "{refusal:?}"
-    );
+    assert!(matches!(refusal, OpenError::CheckMissing { .. }), "{refusal:?}");
     assert_eq!(seat.resolve(&reference).await, Ok(value("hunter2")));
 }
 
@@ -293,10 +239,7 @@ async fn a_missing_key_is_never_replaced_where_something_is_sealed() {
 fn a_key_that_is_lost_before_anything_was_sealed_is_missed_too() {
     let seat = Seat::new();
     fs::remove_file(seat.key()).unwrap();
-    assert!(matches!(
-        seat.reopen().unwrap_err(),
-        OpenError::KeyMissing { .. }
-    ));
+    assert!(matches!(seat.reopen().unwrap_err(), OpenError::KeyMissing { .. }));
 }
 
 #[test]
@@ -324,32 +267,15 @@ fn a_malformed_key_is_refused() {
     let seat = Seat::new();
     let good = fs::read_to_string(seat.key()).unwrap();
     let short = good.trim_end()[..good.len() - 3].to_owned();
-    for bad in [
-        "",
-        "hunter2",
-        &short,
-        &format!("{good}00"),
-        &"a".repeat(10_000),
-        "\u{fffd}",
-    ] {
+    for bad in ["", "hunter2", &short, &format!("{good}00"), &"a".repeat(10_000), "\u{fffd}"] {
         fs::write(seat.key(), bad).unwrap();
         let refusal = seat.reopen().unwrap_err();
-        assert!(
-            matches!(refusal, OpenError::KeyMalformed { .. }),
-            "{refusal:?}"
-        );
+        assert!(matches!(refusal, OpenError::KeyMalformed { .. }), "{refusal:?}");
         assert!(!refusal.to_string().contains(good.lines().last().unwrap()));
-        assert_eq!(
-            fs::read_to_string(seat.key()).unwrap(),
-            bad,
-            "the file is left alone"
-        );
+        assert_eq!(fs::read_to_string(seat.key()).unwrap(), bad, "the file is left alone");
     }
     fs::write(seat.key(), [0xff; 32]).unwrap();
-    assert!(matches!(
-        seat.reopen().unwrap_err(),
-        OpenError::KeyMalformed { .. }
-    ));
+    assert!(matches!(seat.reopen().unwrap_err(), OpenError::KeyMalformed { .. }));
     fs::write(seat.key(), good).unwrap();
     seat.reopen().unwrap();
 }
@@ -379,16 +305,8 @@ async fn put_until_killed() {
     };
     let store = LocalStore::open(Path::new(&directory)).unwrap();
     loop {
-        let next = store
-            .versions(&path("a"))
-            .await
-            .unwrap()
-            .last()
-            .map_or(1, |last| last + 1);
-        let stored = store
-            .put(&path("a"), value(&next.to_string()))
-            .await
-            .unwrap();
+        let next = store.versions(&path("a")).await.unwrap().last().map_or(1, |last| last + 1);
+        let stored = store.put(&path("a"), value(&next.to_string())).await.unwrap();
         println!("\nacknowledged {}", stored.version());
     }
 }
@@ -407,9 +325,7 @@ async fn every_acknowledged_put_survives_a_kill() {
             .unwrap();
         let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
         let versions = lines.filter_map(|line| {
-            line.unwrap()
-                .strip_prefix("acknowledged ")
-                .map(|v| v.parse::<u32>().unwrap())
+            line.unwrap().strip_prefix("acknowledged ").map(|v| v.parse::<u32>().unwrap())
         });
         acknowledged = versions.take(3 + round as usize).last().unwrap();
         writer.kill().unwrap();
@@ -417,16 +333,10 @@ async fn every_acknowledged_put_survives_a_kill() {
         let store = seat.reopen().unwrap();
         for version in store.versions(&path("a")).await.unwrap() {
             let reference = SecretRef::of(path("a"), version).unwrap();
-            assert_eq!(
-                store.resolve(&reference).await,
-                Ok(value(&version.to_string()))
-            );
+            assert_eq!(store.resolve(&reference).await, Ok(value(&version.to_string())));
         }
         let newest = store.latest(&path("a")).await.unwrap().0.version();
-        assert!(
-            newest >= acknowledged,
-            "{acknowledged} was acknowledged, {newest} is there"
-        );
+        assert!(newest >= acknowledged, "{acknowledged} was acknowledged, {newest} is there");
     }
     assert!(acknowledged >= 25);
 }

@@ -35,9 +35,7 @@ fn breaking(workspace: &Workspace, run: &dyn Fn(&[&str]) -> Outcome<Note>) -> Ou
     fs::create_dir_all(workspace.cache()).cannot(|| "create .cache".into())?;
     let archive = workspace.cache().join("contracts-base.tar");
     let mut export = process::command("git", root);
-    export
-        .args(["archive", "--format=tar", "--output"])
-        .arg(&archive);
+    export.args(["archive", "--format=tar", "--output"]).arg(&archive);
     process::capture(export.args([&base, "buf.yaml", "proto"]))?;
     run(&["breaking", "--against", &archive.display().to_string()])?;
     Ok(Some(format!("against {base:.12}")))
@@ -53,30 +51,16 @@ fn base(root: &Path) -> Option<String> {
         printed.ok().map(|commit| commit.trim().to_owned())
     };
     let head = commit("HEAD")?;
-    let main = commit("origin/main")
-        .or_else(|| commit("main"))
-        .unwrap_or_else(|| head.clone());
+    let main = commit("origin/main").or_else(|| commit("main")).unwrap_or_else(|| head.clone());
     let mut status = process::command("git", root);
     let changed = process::capture(status.args(["status", "--porcelain", "--", "proto"]))
         .is_ok_and(|printed| !printed.trim().is_empty());
-    if main != head || changed {
-        Some(main)
-    } else {
-        commit("HEAD~1")
-    }
+    if main != head || changed { Some(main) } else { commit("HEAD~1") }
 }
 
 fn has_contracts(root: &Path, base: &str) -> bool {
     let mut git = process::command("git", root);
-    git.args([
-        "ls-tree",
-        "-r",
-        "--name-only",
-        base,
-        "--",
-        "buf.yaml",
-        "proto",
-    ]);
+    git.args(["ls-tree", "-r", "--name-only", base, "--", "buf.yaml", "proto"]);
     process::capture(&mut git).is_ok_and(|names| {
         let mut lines = names.lines();
         lines.clone().any(|name| name == "buf.yaml") && lines.any(|name| name.ends_with(".proto"))
@@ -93,21 +77,12 @@ mod tests {
     fn git(root: &Path, arguments: &[&str]) {
         let output = Command::new("git")
             .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
-            .args([
-                "-c",
-                "commit.gpgsign=false",
-                "-c",
-                "init.defaultBranch=main",
-            ])
+            .args(["-c", "commit.gpgsign=false", "-c", "init.defaultBranch=main"])
             .args(arguments)
             .current_dir(root)
             .output()
             .expect("git runs");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     fn commit(root: &Path, file: &str, text: &str) {

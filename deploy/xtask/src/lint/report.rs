@@ -35,18 +35,10 @@ impl Report {
                 (false, "see above".into())
             }
         };
-        let step = Step {
-            name,
-            took,
-            passed,
-            note,
-        };
+        let step = Step { name, took, passed, note };
         eprintln!("{step}");
         // A poisoned list is still a list: the thread that panicked is reported by its scope.
-        self.ended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(step);
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(step);
     }
 
     /// Prints all steps once more, together.
@@ -54,21 +46,15 @@ impl Report {
     /// # Errors
     /// If any step failed; names all that did.
     pub(crate) fn finish(self) -> Outcome {
-        let ended = self
-            .ended
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let ended = self.ended.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut summary = String::from("\nlint\n");
         for step in &ended {
             // Writing to a string does not fail.
             writeln!(summary, "  {step}").ok();
         }
         eprint!("{summary}");
-        let failed: Vec<&str> = ended
-            .iter()
-            .filter(|step| !step.passed)
-            .map(|step| step.name)
-            .collect();
+        let failed: Vec<&str> =
+            ended.iter().filter(|step| !step.passed).map(|step| step.name).collect();
         if failed.is_empty() {
             Ok(())
         } else {
@@ -81,11 +67,7 @@ impl std::fmt::Display for Step {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mark = if self.passed { "ok  " } else { "FAIL" };
         let seconds = self.took.as_secs_f64();
-        write!(
-            formatter,
-            "{mark} {:<13} {seconds:>6.1} s  {}",
-            self.name, self.note
-        )
+        write!(formatter, "{mark} {:<13} {seconds:>6.1} s  {}", self.name, self.note)
     }
 }
 

@@ -60,10 +60,7 @@ fn wrong_arrow(from: &Crate, dependency: &Dependency, to: &Crate) -> Option<Stri
     if below > above {
         None
     } else if below == above {
-        Some(format!(
-            "depends on {}, which is on the same level",
-            to.name
-        ))
+        Some(format!("depends on {}, which is on the same level", to.name))
     } else {
         Some(format!("depends on {}, which is above it", to.name))
     }
@@ -75,13 +72,7 @@ fn wrong_home(from: &Crate, dependency: &Dependency) -> Option<String> {
     }
     let (_, homes) = HOMES.iter().find(|(name, _)| *name == dependency.name)?;
     let at_home = homes.contains(&from.name.as_str());
-    (!at_home).then(|| {
-        format!(
-            "depends on {}: only {} may",
-            dependency.name,
-            homes.join(", ")
-        )
-    })
+    (!at_home).then(|| format!("depends on {}: only {} may", dependency.name, homes.join(", ")))
 }
 
 fn in_services(member: &Crate) -> bool {
@@ -98,16 +89,11 @@ mod tests {
 
     fn member(folder: &str, dependencies: &[(&str, bool)]) -> Crate {
         let name = folder.rsplit('/').next().expect("a name");
-        let dependencies = dependencies.iter().map(|(name, dev)| Dependency {
-            name: (*name).to_owned(),
-            dev: *dev,
-        });
+        let dependencies = dependencies
+            .iter()
+            .map(|(name, dev)| Dependency { name: (*name).to_owned(), dev: *dev });
         Crate {
-            name: if name == "orch" {
-                "mcp-orch".into()
-            } else {
-                name.into()
-            },
+            name: if name == "orch" { "mcp-orch".into() } else { name.into() },
             folder: folder.into(),
             dependencies: dependencies.collect(),
         }
@@ -115,27 +101,15 @@ mod tests {
 
     fn tree(planted: Crate) -> Vec<String> {
         let mut crates = vec![
-            member(
-                "services/orch",
-                &[("edge", false), ("event-store", false), ("serde", false)],
-            ),
+            member("services/orch", &[("edge", false), ("event-store", false), ("serde", false)]),
             member("services/edge", &[("bus", false), ("domain", false)]),
-            member(
-                "services/control-plane",
-                &[("event-store", false), ("sqlx", false)],
-            ),
+            member("services/control-plane", &[("event-store", false), ("sqlx", false)]),
             member("services/bus", &[("proto", false)]),
-            member(
-                "services/event-store",
-                &[("domain", false), ("sqlx", false)],
-            ),
+            member("services/event-store", &[("domain", false), ("sqlx", false)]),
             member("services/authz", &[("domain", false), ("casbin", false)]),
             member("services/domain", &[]),
             member("services/proto", &[("pbjson", false)]),
-            member(
-                "tests/contract",
-                &[("event-store", false), ("fixtures", false)],
-            ),
+            member("tests/contract", &[("event-store", false), ("fixtures", false)]),
             member("tests/fixtures", &[]),
             member("deploy/xtask", &[]),
         ];
@@ -146,14 +120,8 @@ mod tests {
 
     #[test]
     fn arrows_that_point_down_are_fine() {
-        assert_eq!(
-            tree(member("services/edge", &[("authz", false)])),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            tree(member("services/bus", &[("contract", true)])),
-            Vec::<String>::new()
-        );
+        assert_eq!(tree(member("services/edge", &[("authz", false)])), Vec::<String>::new());
+        assert_eq!(tree(member("services/bus", &[("contract", true)])), Vec::<String>::new());
     }
 
     #[test]
@@ -163,10 +131,7 @@ mod tests {
             ["services/bus: depends on edge, which is above it"]
         );
         assert_eq!(
-            tree(member(
-                "services/domain",
-                &[("events", true), ("bus", true)]
-            )),
+            tree(member("services/domain", &[("events", true), ("bus", true)])),
             ["services/domain: depends on bus, which is above it"]
         );
     }
@@ -182,10 +147,7 @@ mod tests {
     #[test]
     fn a_dependency_outside_its_home_is_found() {
         assert_eq!(
-            tree(member(
-                "services/edge",
-                &[("event-store", false), ("sqlx", true)]
-            )),
+            tree(member("services/edge", &[("event-store", false), ("sqlx", true)])),
             [
                 "services/edge: depends on event-store: only control-plane, mcp-orch may",
                 "services/edge: depends on sqlx: only control-plane, event-store, mcp-orch may",
@@ -196,10 +158,7 @@ mod tests {
     #[test]
     fn the_product_does_not_depend_on_tests_or_tasks() {
         assert_eq!(
-            tree(member(
-                "services/edge",
-                &[("fixtures", false), ("xtask", true)]
-            )),
+            tree(member("services/edge", &[("fixtures", false), ("xtask", true)])),
             [
                 "services/edge: depends on fixtures, which is for tests",
                 "services/edge: depends on xtask, a task",
@@ -210,9 +169,6 @@ mod tests {
     #[test]
     fn a_crate_on_no_level_is_found() {
         let found = tree(member("services/common", &[("domain", false)]));
-        assert!(
-            found[0].starts_with("services/common: is on no level"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("services/common: is on no level"), "{found:?}");
     }
 }

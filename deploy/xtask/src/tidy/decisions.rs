@@ -13,9 +13,7 @@ pub(super) fn check(files: &[File]) -> Vec<Finding> {
     });
     let undated = decisions.filter(|file| {
         let head = file.text.lines().take(HEAD_LINES);
-        !std::iter::once(file.path.as_str())
-            .chain(head)
-            .any(holds_a_date)
+        !std::iter::once(file.path.as_str()).chain(head).any(holds_a_date)
     });
     undated
         .map(|file| Finding::new(&file.path, "has no date such as 2026-01-31 at its head"))
@@ -37,20 +35,13 @@ mod tests {
     use super::{File, check};
 
     fn is_found(path: &str, text: &str) -> bool {
-        !check(&[File {
-            path: path.into(),
-            text: text.into(),
-        }])
-        .is_empty()
+        !check(&[File { path: path.into(), text: text.into() }]).is_empty()
     }
 
     #[test]
     fn a_decision_without_a_date_is_found() {
         assert!(is_found("docs/decisions/0001-http.md", "# HTTP\n"));
-        assert!(!is_found(
-            "docs/decisions/0001-http.md",
-            "# HTTP\n\n2026-11-22, accepted\n"
-        ));
+        assert!(!is_found("docs/decisions/0001-http.md", "# HTTP\n\n2026-11-22, accepted\n"));
         assert!(!is_found("docs/decisions/2026-11-22-http.md", "# HTTP\n"));
         assert!(!is_found("docs/decisions/README.md", "# All\n"));
         assert!(!is_found("docs/guide.md", "# Guide\n"));

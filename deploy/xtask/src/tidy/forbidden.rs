@@ -82,9 +82,7 @@ impl Search<'_> {
 
     /// Whether the reason names a test of the same file that this one is the other half of.
     fn is_other_half(&self, words: &[String]) -> bool {
-        let reason = words
-            .iter()
-            .find_map(|word| word.strip_prefix('"')?.strip_suffix('"'));
+        let reason = words.iter().find_map(|word| word.strip_prefix('"')?.strip_suffix('"'));
         let other = reason.and_then(|reason| reason.strip_prefix(OTHER_HALF));
         other.is_some_and(|other| self.file.text.contains(&format!("fn {other}(")))
     }
@@ -129,31 +127,19 @@ mod tests {
     }
 
     fn lines_in(path: &str, text: &str) -> Vec<String> {
-        let file = File {
-            path: path.into(),
-            text: text.into(),
-        };
+        let file = File { path: path.into(), text: text.into() };
         let findings = check(&[file]).expect("is Rust");
         findings.into_iter().map(|finding| finding.at).collect()
     }
 
     #[test]
     fn breaches_are_found_inside_macros_too() {
-        assert_eq!(
-            lines("#[test]\n#[ignore = \"slow\"]\nfn f() {}"),
-            ["a.rs:2"]
-        );
+        assert_eq!(lines("#[test]\n#[ignore = \"slow\"]\nfn f() {}"), ["a.rs:2"]);
         assert_eq!(lines("proptest! {\n#[ignore]\nfn f() {}\n}"), ["a.rs:2"]);
         assert_eq!(lines("#![allow(dead_code)]"), ["a.rs:1"]);
         assert_eq!(lines("fn f() {\n todo!()\n}"), ["a.rs:2"]);
-        assert_eq!(
-            lines("#[expect(clippy::unwrap_used, reason = \"x\")]\nfn f() {}"),
-            ["a.rs:1"]
-        );
-        assert_eq!(
-            lines("#[cfg_attr(test, allow(dead_code))]\nfn f() {}"),
-            ["a.rs:1"]
-        );
+        assert_eq!(lines("#[expect(clippy::unwrap_used, reason = \"x\")]\nfn f() {}"), ["a.rs:1"]);
+        assert_eq!(lines("#[cfg_attr(test, allow(dead_code))]\nfn f() {}"), ["a.rs:1"]);
     }
 
     #[test]

@@ -15,10 +15,7 @@ pub(super) fn check(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<Findin
             let there = resolve(&file.path, path).is_some_and(|path| exists(&path));
             if !there {
                 let at = format!("{}:{line}", file.path);
-                findings.push(Finding::new(
-                    at,
-                    format!("links to {path}, which is not there"),
-                ));
+                findings.push(Finding::new(at, format!("links to {path}, which is not there")));
             }
         }
     }
@@ -28,9 +25,7 @@ pub(super) fn check(files: &[File], exists: impl Fn(&str) -> bool) -> Vec<Findin
 /// With a scheme, such as `https:`.
 fn is_elsewhere(target: &str) -> bool {
     target.split_once(':').is_some_and(|(scheme, _)| {
-        scheme
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || character == '+')
+        scheme.chars().all(|character| character.is_ascii_alphanumeric() || character == '+')
     })
 }
 
@@ -38,10 +33,7 @@ fn is_elsewhere(target: &str) -> bool {
 fn resolve(from: &str, target: &str) -> Option<String> {
     let base = match target.strip_prefix('/') {
         Some(_) => PathBuf::new(),
-        None => Path::new(from)
-            .parent()
-            .map(PathBuf::from)
-            .unwrap_or_default(),
+        None => Path::new(from).parent().map(PathBuf::from).unwrap_or_default(),
     };
     let mut resolved = base;
     for component in Path::new(target.trim_start_matches('/')).components() {
@@ -87,10 +79,7 @@ mod tests {
 
     fn found(path: &str, text: &str) -> Vec<String> {
         let there = ["docs/guide.md", "README.md", "docs/errors/conflict.md"];
-        let file = File {
-            path: path.into(),
-            text: text.into(),
-        };
+        let file = File { path: path.into(), text: text.into() };
         let findings = check(&[file], |path| there.contains(&path));
         findings.into_iter().map(|finding| finding.at).collect()
     }
@@ -104,14 +93,8 @@ mod tests {
 
     #[test]
     fn links_to_nowhere_are_found_with_their_line() {
-        assert_eq!(
-            found("README.md", "x\n[a](docs/gone.md)\n"),
-            ["README.md:2"]
-        );
-        assert_eq!(
-            found("README.md", "[a](docs/guide.md) [b](../README.md)\n"),
-            ["README.md:1"]
-        );
+        assert_eq!(found("README.md", "x\n[a](docs/gone.md)\n"), ["README.md:2"]);
+        assert_eq!(found("README.md", "[a](docs/guide.md) [b](../README.md)\n"), ["README.md:1"]);
     }
 
     #[test]

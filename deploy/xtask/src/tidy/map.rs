@@ -21,9 +21,7 @@ pub(super) fn check(
     let named = folders(&map.text);
     let gone = named.iter().filter(|folder| !exists(folder));
     let gone = gone.map(|folder| Finding::new(MAP, format!("names {folder}, which is not there")));
-    let unnamed = crates
-        .iter()
-        .filter(|member| !named.contains(&member.folder));
+    let unnamed = crates.iter().filter(|member| !named.contains(&member.folder));
     let unnamed =
         unnamed.map(|member| Finding::new(MAP, format!("does not name {}", member.folder)));
     gone.chain(unnamed).collect()
@@ -39,11 +37,7 @@ fn folders(text: &str) -> BTreeSet<String> {
             let Some(rest) = word.strip_prefix(parent) else {
                 continue;
             };
-            let name = rest
-                .split('/')
-                .next()
-                .unwrap_or_default()
-                .trim_end_matches('.');
+            let name = rest.split('/').next().unwrap_or_default().trim_end_matches('.');
             if !name.is_empty() {
                 folders.insert(format!("{parent}{name}"));
             }
@@ -57,10 +51,7 @@ mod tests {
     use super::{Crate, File, check};
 
     fn found(text: &str) -> Vec<String> {
-        let map = File {
-            path: "ARCHITECTURE.md".into(),
-            text: text.into(),
-        };
+        let map = File { path: "ARCHITECTURE.md".into(), text: text.into() };
         let crates = ["services/edge", "tests/contract"].map(|folder| Crate {
             name: folder.into(),
             folder: folder.into(),

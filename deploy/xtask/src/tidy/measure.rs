@@ -51,10 +51,7 @@ pub(super) fn tree(files: &[File]) -> Outcome<Measures> {
         for (name, lines) in source.functions {
             if lines > FUNCTION_LINES {
                 // Of two functions with one name the longer one counts.
-                let held = measures
-                    .functions
-                    .entry(format!("{}#{name}", file.path))
-                    .or_default();
+                let held = measures.functions.entry(format!("{}#{name}", file.path)).or_default();
                 *held = lines.max(*held);
             }
         }
@@ -96,10 +93,7 @@ struct Source {
 impl Source {
     fn read(file: &File) -> Outcome<Self> {
         let parsed = syn::parse_file(&file.text).cannot(|| format!("parse {}", file.path))?;
-        let mut source = Self {
-            folder: module_folder(&file.path),
-            ..Self::default()
-        };
+        let mut source = Self { folder: module_folder(&file.path), ..Self::default() };
         source.visit_file(&parsed);
         Ok(source)
     }
@@ -120,9 +114,7 @@ impl<'ast> Visit<'ast> for Source {
                     let first = first(&module.attrs, module.mod_token.span);
                     self.test_lines += lines(first, brace.span.close());
                 }
-                None => self
-                    .test_modules
-                    .push(format!("{}/{}", self.folder, module.ident)),
+                None => self.test_modules.push(format!("{}/{}", self.folder, module.ident)),
             }
             return;
         }
@@ -138,11 +130,7 @@ impl<'ast> Visit<'ast> for Source {
             return;
         }
         let of_type = type_name(&block.self_ty);
-        let name = match block
-            .trait_
-            .as_ref()
-            .and_then(|(_, path, _)| path.segments.last())
-        {
+        let name = match block.trait_.as_ref().and_then(|(_, path, _)| path.segments.last()) {
             Some(of_trait) => format!("<{of_type} as {}>", of_trait.ident),
             None => of_type,
         };
@@ -184,9 +172,7 @@ impl<'ast> Visit<'ast> for Source {
 
 /// Where an item begins: at its first attribute, or else at its keyword.
 fn first(attributes: &[syn::Attribute], keyword: Span) -> Span {
-    attributes
-        .first()
-        .map_or(keyword, |attribute| attribute.pound_token.span)
+    attributes.first().map_or(keyword, |attribute| attribute.pound_token.span)
 }
 
 fn lines(first: Span, last: Span) -> usize {
@@ -232,11 +218,7 @@ mod attributes {
     /// `#[test]`, `#[tokio::test]` and the like.
     pub(super) fn is_test_function(attributes: &[Attribute]) -> bool {
         attributes.iter().any(|attribute| {
-            attribute
-                .path()
-                .segments
-                .last()
-                .is_some_and(|segment| segment.ident == "test")
+            attribute.path().segments.last().is_some_and(|segment| segment.ident == "test")
         })
     }
 
@@ -259,10 +241,7 @@ mod tests {
     use super::{File, Measures, tree};
 
     fn file(path: &str, text: String) -> File {
-        File {
-            path: path.into(),
-            text,
-        }
+        File { path: path.into(), text }
     }
 
     fn statements(count: usize) -> String {
@@ -277,34 +256,20 @@ mod tests {
     fn a_function_that_is_too_long_is_measured_without_its_documentation() {
         let short = format!("fn short() {{\n{}}}\n", statements(68));
         let docs = "/// Why.\n".repeat(20);
-        let long = format!(
-            "impl Display for Call<'_> {{\n{docs}fn fmt() {{\n{}}}\n}}\n",
-            statements(69)
-        );
+        let long =
+            format!("impl Display for Call<'_> {{\n{docs}fn fmt() {{\n{}}}\n}}\n", statements(69));
         let found = measured(&[file("services/edge/src/call.rs", format!("{short}{long}"))]);
         assert!(found.files.is_empty());
         let functions: Vec<_> = found.functions.into_iter().collect();
-        assert_eq!(
-            functions,
-            [(
-                "services/edge/src/call.rs#<Call as Display>::fmt".into(),
-                71
-            )]
-        );
+        assert_eq!(functions, [("services/edge/src/call.rs#<Call as Display>::fmt".into(), 71)]);
     }
 
     #[test]
     fn a_file_that_is_too_long_is_measured_without_its_tests() {
         let code = "const ONE: u8 = 1;\n".repeat(499);
-        let tests = format!(
-            "#[cfg(test)]\nmod tests {{\nfn long() {{\n{}}}\n}}\n",
-            statements(90)
-        );
+        let tests = format!("#[cfg(test)]\nmod tests {{\nfn long() {{\n{}}}\n}}\n", statements(90));
         let path = "services/edge/src/call.rs";
-        assert_eq!(
-            measured(&[file(path, format!("{code}{tests}"))]),
-            Measures::default()
-        );
+        assert_eq!(measured(&[file(path, format!("{code}{tests}"))]), Measures::default());
 
         let grown = format!("{code}const A: u8 = 1;\nconst B: u8 = 1;\n{tests}");
         assert_eq!(measured(&[file(path, grown)]).files[path], 501);
@@ -314,10 +279,7 @@ mod tests {
     fn tests_in_files_of_their_own_are_left_out() {
         let long = format!("fn long() {{\n{}}}\n", statements(90));
         let found = measured(&[
-            file(
-                "services/edge/src/lib.rs",
-                "#[cfg(test)] mod scenario;\nmod call;\n".into(),
-            ),
+            file("services/edge/src/lib.rs", "#[cfg(test)] mod scenario;\nmod call;\n".into()),
             file("services/edge/src/scenario.rs", long.clone()),
             file("services/edge/src/scenario/more.rs", long.clone()),
             file("services/edge/tests/all.rs", long.clone()),
@@ -331,19 +293,12 @@ mod tests {
     #[test]
     fn code_that_is_not_only_for_tests_counts() {
         let body = statements(90);
-        for attribute in [
-            "#[cfg(not(test))]",
-            "#[cfg(any(test, unix))]",
-            "#[cfg(unix)]",
-        ] {
+        for attribute in ["#[cfg(not(test))]", "#[cfg(any(test, unix))]", "#[cfg(unix)]"] {
             let text = format!("{attribute}\nfn long() {{\n{body}}}\n");
             let found = measured(&[file("services/edge/src/lib.rs", text)]);
             assert_eq!(found.functions.len(), 1, "{attribute}");
         }
         let text = format!("#[cfg(all(test, unix))]\nfn long() {{\n{body}}}\n");
-        assert_eq!(
-            measured(&[file("services/edge/src/lib.rs", text)]),
-            Measures::default()
-        );
+        assert_eq!(measured(&[file("services/edge/src/lib.rs", text)]), Measures::default());
     }
 }

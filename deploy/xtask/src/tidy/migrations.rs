@@ -14,10 +14,7 @@ pub(super) fn check(files: &[File]) -> Vec<Finding> {
         let (folder, name) = file.path.rsplit_once('/').unwrap_or_default();
         match number(name) {
             Some(number) => numbers.entry(folder).or_default().push(number),
-            None => findings.push(Finding::new(
-                &file.path,
-                "is not named NUMBER_what_it_does.sql",
-            )),
+            None => findings.push(Finding::new(&file.path, "is not named NUMBER_what_it_does.sql")),
         }
     }
     for (folder, mut numbers) in numbers {
@@ -41,17 +38,9 @@ mod tests {
     use super::{File, check};
 
     fn found(paths: &[&str]) -> Vec<String> {
-        let files: Vec<File> = paths
-            .iter()
-            .map(|path| File {
-                path: (*path).into(),
-                text: String::new(),
-            })
-            .collect();
-        check(&files)
-            .into_iter()
-            .map(|finding| finding.at)
-            .collect()
+        let files: Vec<File> =
+            paths.iter().map(|path| File { path: (*path).into(), text: String::new() }).collect();
+        check(&files).into_iter().map(|finding| finding.at).collect()
     }
 
     #[test]
@@ -76,9 +65,6 @@ mod tests {
             ["migrations/a"]
         );
         assert_eq!(found(&["migrations/a/0002_x.sql"]), ["migrations/a"]);
-        assert_eq!(
-            found(&["migrations/a/first.sql"]),
-            ["migrations/a/first.sql"]
-        );
+        assert_eq!(found(&["migrations/a/first.sql"]), ["migrations/a/first.sql"]);
     }
 }

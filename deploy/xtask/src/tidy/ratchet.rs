@@ -42,10 +42,7 @@ pub(super) fn bless(root: &Path, measures: &Measures) -> Outcome {
             files: lowered(&held.files, &measures.files),
             functions: lowered(&held.functions, &measures.functions),
         },
-        None => Ratchet {
-            files: measures.files.clone(),
-            functions: measures.functions.clone(),
-        },
+        None => Ratchet { files: measures.files.clone(), functions: measures.functions.clone() },
     };
     let text = serde_json::to_string_pretty(&blessed).cannot(|| "write the ratchet".into())?;
     fs::write(path(root), format!("{text}\n")).cannot(|| format!("write {LIST}"))
@@ -61,9 +58,7 @@ fn load(root: &Path) -> Outcome<Option<Ratchet>> {
         return Ok(None);
     }
     let text = fs::read_to_string(&path).cannot(|| format!("read {LIST}"))?;
-    serde_json::from_str(&text)
-        .map(Some)
-        .cannot(|| format!("read {LIST}"))
+    serde_json::from_str(&text).map(Some).cannot(|| format!("read {LIST}"))
 }
 
 fn lowered(
@@ -79,11 +74,7 @@ fn lowered(
 
 fn compare(held: &Ratchet, measures: &Measures) -> Vec<Finding> {
     let mut findings = compare_kind(&held.files, &measures.files, FILE_LINES);
-    findings.extend(compare_kind(
-        &held.functions,
-        &measures.functions,
-        FUNCTION_LINES,
-    ));
+    findings.extend(compare_kind(&held.functions, &measures.functions, FUNCTION_LINES));
     findings
 }
 
@@ -121,13 +112,8 @@ mod tests {
     use super::{LIST, Measures, bless, check};
 
     fn measures(functions: &[(&str, usize)]) -> Measures {
-        let functions = functions
-            .iter()
-            .map(|(name, lines)| ((*name).to_owned(), *lines));
-        Measures {
-            files: BTreeMap::new(),
-            functions: functions.collect(),
-        }
+        let functions = functions.iter().map(|(name, lines)| ((*name).to_owned(), *lines));
+        Measures { files: BTreeMap::new(), functions: functions.collect() }
     }
 
     /// A tree whose list holds these functions.
@@ -169,10 +155,6 @@ mod tests {
 
         bless(root.path(), &measures(&measured)).expect("written");
         assert!(found(&root, &measured).is_empty());
-        assert_eq!(
-            found(&root, &[("a#f", 90)]).len(),
-            1,
-            "it may not grow back"
-        );
+        assert_eq!(found(&root, &[("a#f", 90)]).len(), 1, "it may not grow back");
     }
 }

@@ -3,9 +3,8 @@
 use super::{File, Finding};
 
 /// Where the tools' own formats and people's text are not in the way.
-const EXTENSIONS: [&str; 10] = [
-    "css", "html", "json", "md", "proto", "rs", "sql", "toml", "ts", "tsx",
-];
+const EXTENSIONS: [&str; 10] =
+    ["css", "html", "json", "md", "proto", "rs", "sql", "toml", "ts", "tsx"];
 
 pub(super) fn check(files: &[File]) -> Vec<Finding> {
     let kept = files.iter().filter(|file| {
@@ -29,10 +28,7 @@ fn of_file(file: &File) -> Vec<Finding> {
         }
     }
     if !file.text.is_empty() && (!file.text.ends_with('\n') || file.text.ends_with("\n\n")) {
-        findings.push(Finding::new(
-            &file.path,
-            "does not end with exactly one newline",
-        ));
+        findings.push(Finding::new(&file.path, "does not end with exactly one newline"));
     }
     findings
 }
@@ -42,11 +38,7 @@ mod tests {
     use super::{File, check};
 
     fn count(path: &str, text: &str) -> usize {
-        check(&[File {
-            path: path.into(),
-            text: text.into(),
-        }])
-        .len()
+        check(&[File { path: path.into(), text: text.into() }]).len()
     }
 
     #[test]

@@ -68,9 +68,7 @@ mod tests {
     #[test]
     fn a_failed_attempt_is_not_taken_for_a_made_folder() {
         let root = tempfile::tempdir().expect("folder");
-        let failed = folder(root.path(), "tool", "1", |_| {
-            Err(Failure::new("no network"))
-        });
+        let failed = folder(root.path(), "tool", "1", |_| Err(Failure::new("no network")));
         assert!(failed.is_err());
         let made = folder(root.path(), "tool", "1", make_into).expect("made");
         assert!(made.join("made").exists());

@@ -18,17 +18,11 @@ pub(crate) struct CargoTool {
     pinned: &'static str,
 }
 
-pub(crate) const NEXTEST: CargoTool = CargoTool {
-    name: "cargo-nextest",
-    oldest: (0, 9, 140),
-    pinned: "0.9.143",
-};
+pub(crate) const NEXTEST: CargoTool =
+    CargoTool { name: "cargo-nextest", oldest: (0, 9, 140), pinned: "0.9.143" };
 
-pub(crate) const DENY: CargoTool = CargoTool {
-    name: "cargo-deny",
-    oldest: (0, 18, 0),
-    pinned: "0.20.2",
-};
+pub(crate) const DENY: CargoTool =
+    CargoTool { name: "cargo-deny", oldest: (0, 18, 0), pinned: "0.20.2" };
 
 impl CargoTool {
     /// Gives the program, building it first if there is none.
@@ -38,11 +32,7 @@ impl CargoTool {
     pub(crate) fn find_or_install(&self, workspace: &Workspace) -> Outcome<PathBuf> {
         let root = &workspace.root;
         let printed = process::capture(process::command(self.name, root).arg("--version"));
-        if printed
-            .ok()
-            .and_then(|text| version_in(&text))
-            .is_some_and(|v| v >= self.oldest)
-        {
+        if printed.ok().and_then(|text| version_in(&text)).is_some_and(|v| v >= self.oldest) {
             return Ok(PathBuf::from(self.name));
         }
         let parent = user_cache().unwrap_or_else(|| workspace.cache());
@@ -76,11 +66,9 @@ impl CargoTool {
 }
 
 fn user_cache() -> Option<PathBuf> {
-    let base = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| {
-            let home = env::var_os("HOME")?;
-            Some(PathBuf::from(home).join(".cache"))
-        })?;
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
+        let home = env::var_os("HOME")?;
+        Some(PathBuf::from(home).join(".cache"))
+    })?;
     base.is_absolute().then(|| base.join("mcp-orch-xtask"))
 }

@@ -39,9 +39,7 @@ impl Node {
                 ))
             },
         )?;
-        Ok(Self {
-            folder: Some(folder),
-        })
+        Ok(Self { folder: Some(folder) })
     }
 
     /// The search path for programs that start `node`.
@@ -73,13 +71,7 @@ impl Node {
             let mut npm = process::command("npm", folder);
             npm.env("PATH", self.search_path());
             // No package here needs its install script, so none gets to run one.
-            npm.args([
-                "ci",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--loglevel=error",
-            ]);
+            npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
             process::capture(&mut npm).map(drop)
         })?;
         Ok(folder.join("node_modules"))
@@ -90,11 +82,7 @@ impl Node {
 pub(crate) fn buf(modules: &Path) -> PathBuf {
     let platform = format!("buf-{}-{}", env::consts::OS, buf_architecture());
     let packaged = modules.join("@bufbuild").join(platform).join("bin/buf");
-    if packaged.exists() {
-        packaged
-    } else {
-        PathBuf::from("buf")
-    }
+    if packaged.exists() { packaged } else { PathBuf::from("buf") }
 }
 
 fn buf_architecture() -> &'static str {
@@ -106,8 +94,5 @@ fn buf_architecture() -> &'static str {
 
 fn new_enough(program: &str, root: &Path) -> bool {
     let printed = process::capture(process::command(program, root).arg("--version"));
-    printed
-        .ok()
-        .and_then(|printed| version_in(&printed))
-        .is_some_and(|found| found >= OLDEST)
+    printed.ok().and_then(|printed| version_in(&printed)).is_some_and(|found| found >= OLDEST)
 }

@@ -19,18 +19,9 @@ pub(crate) fn environment(workspace: &Workspace, name: &str) -> Outcome<PathBuf>
     let requirements = workspace.root.join(format!("deploy/python/{name}.txt"));
     let pins =
         fs::read_to_string(&requirements).cannot(|| format!("read {}", requirements.display()))?;
-    let arguments = [
-        "--requirement".to_owned(),
-        requirements.display().to_string(),
-    ];
+    let arguments = ["--requirement".to_owned(), requirements.display().to_string()];
     let folder = format!("python-{name}");
-    install(
-        &workspace.root,
-        &workspace.cache(),
-        &folder,
-        &pins,
-        &arguments,
-    )
+    install(&workspace.root, &workspace.cache(), &folder, &pins, &arguments)
 }
 
 /// Makes `parent/name` with the packages that `arguments` of `pip install` name.
@@ -47,13 +38,7 @@ pub(crate) fn install(
     let environment = cache::folder(parent, name, content, |folder| {
         create(root, folder)?;
         let mut pip = process::command(folder.join("bin/python"), root);
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         process::capture(pip.args(arguments)).map(drop)
     })?;
     Ok(environment.join("bin"))
@@ -78,9 +63,6 @@ fn find(root: &Path) -> Outcome {
     let printed = process::capture(process::command("python3", root).arg("--version"))?;
     match version_in(&printed) {
         Some(version) if version >= OLDEST => Ok(()),
-        _ => Err(Failure::new(format!(
-            "{} is older than 3.10",
-            printed.trim()
-        ))),
+        _ => Err(Failure::new(format!("{} is older than 3.10", printed.trim()))),
     }
 }

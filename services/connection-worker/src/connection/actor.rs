@@ -178,7 +178,6 @@ impl Actor {
         };
         let end = match cause {
             Some(cause) => {
-                let cause = link.masker.mask_text(&cause).into_owned();
                 self.backoff.stood(since.elapsed());
                 self.fail(&cause, None);
                 End::Failed(cause)
@@ -217,15 +216,15 @@ impl Actor {
 /// Waits until a connection is lost: returns why.
 async fn lost(link: &Link, process: Option<&Process>) -> String {
     let Some(process) = process else {
-        return cause::lost(&link.connection.closed().await, None);
+        return cause::lost(&link.connection.closed().await, None, &link.masker);
     };
     tokio::select! {
         biased;
-        exit = process.ended() => cause::lost(&CloseCause::Ended, Some(exit)),
+        exit = process.ended() => cause::lost(&CloseCause::Ended, Some(exit), &link.masker),
         close = link.connection.closed() => {
             // Its output ended: mostly because it did.
             let exit = timeout(CLOSE_LIMIT, process.ended()).await.ok();
-            cause::lost(&close, exit)
+            cause::lost(&close, exit, &link.masker)
         }
     }
 }

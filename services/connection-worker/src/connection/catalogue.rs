@@ -56,8 +56,7 @@ impl Shelf {
                 catalogue.set_items(failure.list, last.items(failure.list).to_vec());
             }
         }
-        let text = cause::lists(&outcome.failures, list_timeout);
-        let cause = cause::cut(&link.masker.mask_text(&text));
+        let cause = cause::cut(&cause::lists(&outcome.failures, list_timeout, &link.masker));
         // The record holds no secret, even where an upstream puts one into a description.
         let body = catalogue.to_json();
         if let Some(masked) = link.catalogue_masker.mask_json(&body)

@@ -111,7 +111,6 @@ impl Dialer {
         let start = tokio::time::Instant::now();
         let opened = self.open(spec).await?;
         let resolved = start.elapsed();
-        let masker = Arc::clone(&opened.masker);
         let dialed = match &spec.config.transport {
             Transport::Stdio { .. } => self.stdio(spec, opened, stderr).await,
             Transport::Sse(target) => {
@@ -131,9 +130,7 @@ impl Dialer {
                 dialed.steps.insert(0, (Step::Resolve, resolved));
                 Ok(dialed)
             }
-            Err(DialError { step, cause }) => {
-                Err(DialError { step, cause: cause::cut(&masker.mask_text(&cause)) })
-            }
+            Err(DialError { step, cause }) => Err(DialError { step, cause: cause::cut(&cause) }),
         }
     }
 
@@ -199,7 +196,7 @@ impl Dialer {
                 let steps = vec![(Step::Spawn, spawned), (Step::Initialize, initialized)];
                 Ok(dialed(connected, opened, Some(process), steps))
             }
-            Err(error) => Err(stdio_failure(spec, &process, &error).await),
+            Err(error) => Err(stdio_failure(spec, &process, &error, &opened.masker).await),
         }
     }
 
@@ -237,7 +234,7 @@ impl Dialer {
                 }
             }
         }
-        Err(http_failure(spec, &failures))
+        Err(http_failure(spec, &failures, &opened.masker))
     }
 
     fn options(&self, spec: &ConnectionSpec) -> ClientOptions {
@@ -290,25 +287,27 @@ async fn stdio_failure(
     spec: &ConnectionSpec,
     process: &Process,
     error: &ConnectError,
+    masker: &Masker,
 ) -> DialError {
     let step = Step::Initialize;
     let ended = matches!(error, ConnectError::Closed(CloseCause::Ended | CloseCause::Broken(_)));
     if ended && let Ok(exit) = tokio::time::timeout(EXIT_GRACE, process.ended()).await {
         return DialError::at(step, cause::ended_early(exit));
     }
-    DialError::at(step, cause::connecting(error, spec.initialize_timeout()))
+    DialError::at(step, cause::connecting(error, spec.initialize_timeout(), masker))
 }
 
 fn http_failure(
     spec: &ConnectionSpec,
     failures: &[(mcp::client::Transport, ConnectError)],
+    masker: &Masker,
 ) -> DialError {
     let step = match failures.last().map(|(_, error)| error.stage()) {
         Some(Stage::Configure) => Step::Resolve,
         Some(Stage::Initialize) => Step::Initialize,
         _ => Step::Connect,
     };
-    let text = |error| cause::connecting(error, spec.initialize_timeout());
+    let text = |error| cause::connecting(error, spec.initialize_timeout(), masker);
     match failures {
         [(_, error)] => DialError::at(step, text(error)),
         many => {

@@ -1,5 +1,5 @@
 //! What is done with a connection while it stands: learn its catalogue, again when it changed,
-//! and ask now and then whether it still answers.
+//! ask now and then whether it still answers, and see whether it floods its stderr.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,10 @@ impl Upkeep<'_> {
                     // The actor sees the end, too, and stops this.
                     None => std::future::pending().await,
                 },
+                // Nothing is said before the first look at what it offers.
+                () = self.slot.stderr.flooded(), if self.seen.state != ConnectionState::Starting => {
+                    self.tell();
+                }
                 () = sleep_until(learn_at.unwrap_or(ping_at)), if learn_at.is_some() => {
                     let whole = self.learn().await;
                     relearn_wait = if whole {
@@ -118,7 +122,9 @@ impl Upkeep<'_> {
                 format!("ping did not answer within {limit} s")
             }
         };
-        let causes = [self.catalogue_cause.as_str(), silent.as_str()];
+        let is_flooded = self.slot.stderr.is_flooded(Instant::now(), self.deps.config.flood_quiet);
+        let flood = if is_flooded { super::cause::flood() } else { String::new() };
+        let causes = [self.catalogue_cause.as_str(), silent.as_str(), flood.as_str()];
         let causes: Vec<&str> = causes.into_iter().filter(|cause| !cause.is_empty()).collect();
         self.seen.cause = super::cause::cut(&causes.join("; "));
         self.seen.state = match causes.as_slice() {

@@ -1,11 +1,15 @@
 //! What a child writes to stderr: always read, so that it never blocks; the last lines are kept,
-//! masked.
+//! masked; a flood is noticed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::flood::Flood;
 use crate::mask::Masker;
 
 /// The longest line that is kept, in bytes; the rest of it is dropped.
@@ -19,6 +23,8 @@ const MAX_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct StderrRing {
     kept: Mutex<Kept>,
+    flood: Mutex<Flood>,
+    flooded: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +53,24 @@ impl StderrRing {
         let skipped = kept.lines.len().saturating_sub(max_lines);
         kept.lines.iter().skip(skipped).cloned().collect()
     }
+
+    /// Waits until a flood begins; at once when one did since this was last asked.
+    pub(crate) async fn flooded(&self) {
+        self.flooded.notified().await;
+    }
+
+    /// Whether there was a flood less than `quiet` ago.
+    pub(crate) fn is_flooded(&self, now: Instant, quiet: Duration) -> bool {
+        self.flood.lock().unwrap_or_else(PoisonError::into_inner).is_on(now, quiet)
+    }
+
+    fn count(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let mut flood = self.flood.lock().unwrap_or_else(PoisonError::into_inner);
+        if flood.add(bytes, Instant::now()) {
+            self.flooded.notify_one();
+        }
+    }
 }
 
 /// Reads a child's stderr to its end.
@@ -59,7 +83,7 @@ pub(crate) async fn drain(
     let limit = MAX_LINE_BYTES + masker.longest();
     let mut stderr = BufReader::with_capacity(8 * 1024, stderr);
     let mut line = Vec::new();
-    while let Ok(true) = read_line(&mut stderr, &mut line, limit).await {
+    while let Ok(true) = read_line(&mut stderr, &mut line, limit, |read| ring.count(read)).await {
         let text = String::from_utf8_lossy(&line);
         let mut masked = masker.mask_text(text.trim_end_matches(['\n', '\r'])).into_owned();
         masked.truncate(masked.floor_char_boundary(MAX_LINE_BYTES));
@@ -68,11 +92,13 @@ pub(crate) async fn drain(
     }
 }
 
-/// Reads one line, of which at most `limit` bytes are kept; whether there was one.
+/// Reads one line, of which at most `limit` bytes are kept; whether there was one. How much was
+/// read is told bit by bit, for a line may have no end.
 async fn read_line(
     from: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
     limit: usize,
+    told: impl Fn(usize),
 ) -> std::io::Result<bool> {
     let mut any = false;
     loop {
@@ -86,6 +112,7 @@ async fn read_line(
         let room = limit.saturating_sub(line.len());
         line.extend_from_slice(&chunk[..used.min(room)]);
         from.consume(used);
+        told(used);
         if end.is_some() {
             return Ok(true);
         }
@@ -127,5 +154,19 @@ mod tests {
 
         let flood = vec![b'x'; 3 * MAX_BYTES];
         assert_eq!(drained(&flood, &[]).await, ["x".repeat(MAX_LINE_BYTES)]);
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_noticed_even_in_a_line_without_an_end() {
+        let limit = usize::try_from(super::super::FLOOD_BYTES).unwrap();
+        let quiet = Duration::from_secs(60);
+        for (bytes, is_flood) in [(limit, false), (limit + 1, true)] {
+            let ring = Arc::new(StderrRing::default());
+            drain(&*vec![b'x'; bytes], Arc::default(), Arc::clone(&ring)).await;
+            assert_eq!(ring.is_flooded(Instant::now(), quiet), is_flood, "{bytes}");
+            if is_flood {
+                ring.flooded().await;
+            }
+        }
     }
 }

@@ -84,10 +84,17 @@ async fn a_hundred_concurrent_calls_are_all_right() {
 
 #[tokio::test]
 async fn a_flood_of_stderr_blocks_nothing_and_its_end_is_kept() {
-    let stage = Stage::new().await;
+    let stage = Stage::with(|config| {
+        config.ping_interval = Duration::from_millis(100);
+        config.flood_quiet = Duration::from_secs(2);
+    })
+    .await;
     let (transport, launch) = fixture(&["--flood-stderr", "1000000"]);
     let server = stage.register(transport, launch).await;
-    stage.until_state(server, ConnectionState::Active).await;
+    let seen = stage.until_state(server, ConnectionState::Degraded).await;
+    assert_eq!(seen.cause, "wrote more than 256 KiB to stderr within 10 s");
+    let seen = stage.until_state(server, ConnectionState::Active).await;
+    assert_eq!(seen.cause, "");
     let finished = stage.call(server, "stderr_flood", json!({"bytes": 1_000_000})).await;
     assert_eq!(finished.outcome(), CallOutcome::Ok);
 
@@ -101,6 +108,15 @@ async fn a_flood_of_stderr_blocks_nothing_and_its_end_is_kept() {
     let lines = StderrReply::decode(reply).unwrap().lines;
     assert!(!lines.is_empty() && lines.len() <= 200, "{}", lines.len());
     assert!(lines.iter().map(String::len).sum::<usize>() <= 256 * 1024);
+
+    // It is seen again, and no further byte of it is news.
+    let floods = || {
+        let seen = stage.record.observations(server);
+        seen.iter().filter(|seen| seen.state == ConnectionState::Degraded).count()
+    };
+    stage.until(server, |_| floods() >= 2).await;
+    stage.until_state(server, ConnectionState::Active).await;
+    assert_eq!(floods(), 2, "{:?}", stage.record.observations(server));
 }
 
 #[tokio::test]
@@ -118,6 +134,33 @@ async fn a_list_that_hangs_degrades_and_holds_up_nothing() {
     let view = stage.until(hanging, |view| view.catalogue.is_some()).await;
     let summary = view.catalogue.clone().unwrap();
     assert!(summary.tools == 0 && summary.prompts > 0, "{summary:?}");
+}
+
+#[tokio::test]
+async fn a_cause_keeps_our_own_words_though_an_argument_is_one_of_them() {
+    let stage = Stage::with(|config| config.list_timeout = Duration::from_secs(1)).await;
+    let (_, launch) = fixture(&["--hang-in", "tools/list"]);
+    let transport = hidden(&["…", "…", "…"]);
+    let hanging = stage.register(transport, launch).await;
+    let seen = stage.until_state(hanging, ConnectionState::Degraded).await;
+    assert_eq!(seen.cause, "tools/list did not answer within 1 s");
+
+    let transport = hidden(&["…"]);
+    let launch = json!({"args": ["stdio", "--exit-at-start", "3"], "env": {"MODE": "initialize"}});
+    let exiting = stage.register(transport, launch).await;
+    let seen = stage.until_state(exiting, ConnectionState::Failed).await;
+    assert_eq!(seen.cause, "exited with status 3 before initialize");
+}
+
+/// The fixture over stdio, whose arguments are secret as far as nothing is shown of them.
+fn hidden(shown_args: &[&str]) -> Transport {
+    match fixture(&[]).0 {
+        Transport::Stdio { command, env_names, cwd, .. } => {
+            let shown_args = shown_args.iter().map(|arg| (*arg).to_owned()).collect();
+            Transport::Stdio { command, shown_args, env_names, cwd }
+        }
+        other => other,
+    }
 }
 
 #[tokio::test]

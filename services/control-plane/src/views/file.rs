@@ -1,5 +1,7 @@
-//! The file of the views: made, checked and opened.
+//! The file of the views: made, checked and opened. Only its owner can read it.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,11 +70,9 @@ pub async fn prepare(path: &Path) -> Result<(), OpenViewsError> {
             }
         }
     }
-    let mut connection = options(path)
-        .create_if_missing(true)
-        .connect()
-        .await
-        .map_err(|error| failed(path, error))?;
+    // The files that SQLite puts beside the database get its permissions.
+    create_private(path).map_err(|error| failed(path, error))?;
+    let mut connection = connect(path).await?;
     MIGRATOR.run(&mut connection).await.map_err(|error| failed(path, error))?;
     connection.close().await.map_err(|error| failed(path, error))
 }
@@ -99,6 +99,12 @@ pub(crate) async fn connect(path: &Path) -> Result<SqliteConnection, OpenViewsEr
     options(path).connect().await.map_err(|error| failed(path, error))
 }
 
+/// Makes a file that only its owner may read, where there is none.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+}
+
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -122,4 +128,30 @@ async fn has_our_schema(path: &Path) -> bool {
 
 fn failed(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> OpenViewsError {
     OpenViewsError::Failed { path: path.to_owned(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_owner_can_read_the_views_and_what_stands_beside_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("views.db");
+        prepare(&path).await.unwrap();
+        let (_readers, mut writer) = open(&path).await.unwrap();
+        sqlx::query("DELETE FROM call").execute(&mut writer).await.unwrap();
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            let name = entry.file_name().into_string().unwrap();
+            assert_eq!(mode, 0o600, "{name}: {mode:o}");
+            names.push(name);
+        }
+        names.sort();
+        assert_eq!(names, ["views.db", "views.db-shm", "views.db-wal"]);
+    }
 }

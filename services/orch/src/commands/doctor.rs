@@ -36,7 +36,9 @@ pub(crate) fn run() -> ExitCode {
     }
     match nofile() {
         Some(limit) if limit < 4_096 => {
-            say(&format!("low      {limit} open files allowed: `ulimit -n 65536` for many clients"));
+            say(&format!(
+                "low      {limit} open files allowed: `ulimit -n 65536` for many clients"
+            ));
         }
         Some(limit) => say(&format!("ok       {limit} open files allowed")),
         None => say("unknown  how many open files are allowed"),

@@ -40,11 +40,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            calls: 20_000,
-            rounds: 10,
-            sessions: 8,
-        }
+        Self { calls: 20_000, rounds: 10, sessions: 8 }
     }
 }
 
@@ -73,39 +69,22 @@ struct Side {
 impl Isolation {
     /// What the API says about each server, one per line.
     pub(crate) fn states(&self) -> String {
-        self.servers
-            .iter()
-            .map(state)
-            .collect::<Vec<_>>()
-            .join("\n")
+        self.servers.iter().map(state).collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn table(&self) -> Table {
         let row = |name: &str, side: &Side| {
-            let mut row = vec![
-                name.to_owned(),
-                side.calls.to_string(),
-                side.errors.to_string(),
-            ];
+            let mut row = vec![name.to_owned(), side.calls.to_string(), side.errors.to_string()];
             row.extend(
                 [side.p50_us, side.p99_us, side.list_p50_us, side.list_max_us]
                     .map(|figure| format!("{figure:.0}")),
             );
             row
         };
-        let columns = [
-            "healthy server",
-            "calls",
-            "errors",
-            "p50 µs",
-            "p99 µs",
-            "list p50",
-            "list max",
-        ];
-        let rows = vec![
-            row("alone", &self.alone),
-            row("beside 3 broken ones", &self.beside_broken),
-        ];
+        let columns =
+            ["healthy server", "calls", "errors", "p50 µs", "p99 µs", "list p50", "list max"];
+        let rows =
+            vec![row("alone", &self.alone), row("beside 3 broken ones", &self.beside_broken)];
         table(&columns, 1, rows)
     }
 }
@@ -113,12 +92,7 @@ impl Isolation {
 /// A server's name, status and last error, as the API shows them.
 fn state(server: &Value) -> String {
     let text = |key: &str| server[key].as_str().unwrap_or("-").to_owned();
-    format!(
-        "{}: {}, {}",
-        text("name"),
-        text("status"),
-        text("last_error")
-    )
+    format!("{}: {}, {}", text("name"), text("status"), text("last_error"))
 }
 
 /// One `up` and what was measured through it.
@@ -142,21 +116,13 @@ impl Arm {
         up.wait_active(&["healthy"]).await?;
         let endpoint = up.endpoint(Wire::Streamable, "healthy__echo")?;
         let (calls, lists) = (Latencies::default(), Latencies::default());
-        Ok(Self {
-            up,
-            endpoint,
-            calls,
-            lists,
-            errors: 0,
-        })
+        Ok(Self { up, endpoint, calls, lists, errors: 0 })
     }
 
     async fn measure(&mut self, options: &Options, name: &str) -> Result<(), Error> {
         let endpoints = std::slice::from_ref(&self.endpoint);
         let mut load = Load::open(endpoints, options.sessions, 50, name).await?;
-        let outcome = load
-            .run("calls", options.calls / options.rounds.max(1))
-            .await;
+        let outcome = load.run("calls", options.calls / options.rounds.max(1)).await;
         self.calls.extend(&outcome.latencies);
         self.errors += outcome.errors;
         self.lists.extend(&load.list(20).await?);
@@ -194,24 +160,10 @@ pub(crate) async fn run(options: &Options, cores: &Cores, bin: &Path) -> Result<
     cores.release()?;
     let p99_ratio = beside_broken.p99_us / alone.p99_us;
     let goals = vec![
-        Goal::at_most(
-            "isolation: p99 beside broken ones to alone",
-            p99_ratio,
-            P99_RATIO,
-        ),
-        Goal::at_most(
-            "isolation: errors",
-            (alone.errors + beside_broken.errors) as f64,
-            0.0,
-        ),
+        Goal::at_most("isolation: p99 beside broken ones to alone", p99_ratio, P99_RATIO),
+        Goal::at_most("isolation: errors", (alone.errors + beside_broken.errors) as f64, 0.0),
     ];
-    Ok(Isolation {
-        alone,
-        beside_broken,
-        p99_ratio,
-        servers,
-        goals,
-    })
+    Ok(Isolation { alone, beside_broken, p99_ratio, servers, goals })
 }
 
 fn fixture(name: &str, arguments: &[&str]) -> Result<Value, Error> {

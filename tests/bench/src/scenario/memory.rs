@@ -30,10 +30,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            servers: 20,
-            calls: 1000,
-        }
+        Self { servers: 20, calls: 1000 }
     }
 }
 
@@ -62,17 +59,14 @@ impl Memory {
 pub(crate) async fn run(options: &Options, bin: &Path) -> Result<Memory, Error> {
     let mut up = Orchestrator::start(bin)?;
     let at_start_mb = settled_memory(&up).await?;
-    let names: Vec<String> = (1..=options.servers)
-        .map(|index| format!("demo{index}"))
-        .collect();
+    let names: Vec<String> = (1..=options.servers).map(|index| format!("demo{index}")).collect();
     for name in &names {
         up.register(&json!({
             "name": name, "type": "stdio", "command": bin, "args": ["demo-server"], "env": {},
         }))
         .await?;
     }
-    up.wait_active(&names.iter().map(String::as_str).collect::<Vec<_>>())
-        .await?;
+    up.wait_active(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     let with_servers_mb = settled_memory(&up).await?;
     up.login().await?;
     let (mut errors, mut made) = (0, 0);

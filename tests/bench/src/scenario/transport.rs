@@ -53,10 +53,7 @@ impl Mode {
     ];
 
     fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(mode, _)| *mode == self)
-            .map_or("", |(_, name)| name)
+        Self::ALL.iter().find(|(mode, _)| *mode == self).map_or("", |(_, name)| name)
     }
 
     /// The project's audit mode; `None` where the product is not on the way.
@@ -158,10 +155,7 @@ impl Stage {
         let none: [&str; 0] = [];
         let upstream = cores.with_servers(|| Ok(fixtures::Upstream::start(none)?))?;
         let floor = cores.with_servers(|| {
-            Ok(fixtures::Floor::start(
-                upstream.address(),
-                options.floor_workers,
-            )?)
+            Ok(fixtures::Floor::start(upstream.address(), options.floor_workers)?)
         })?;
         let directory = tempfile::tempdir()?;
         let journal = directory.path().join("journal");
@@ -181,13 +175,7 @@ impl Stage {
             up.register(&server).await?;
             up.wait_active(&["bench", "local"]).await?;
         }
-        Ok(Self {
-            upstream,
-            floor,
-            up,
-            journal,
-            _directory: directory,
-        })
+        Ok(Self { upstream, floor, up, journal, _directory: directory })
     }
 
     fn endpoint(&self, mode: Mode) -> Result<Endpoint, Error> {
@@ -239,17 +227,8 @@ pub(crate) async fn run(
             for &sessions in &options.sessions {
                 let calls = options.calls / options.rounds.max(1);
                 let name = format!("{}-{sessions}-{round}", mode.name());
-                let cell = Cell {
-                    mode,
-                    sessions,
-                    calls,
-                    warm_up: options.warm_up,
-                    name,
-                };
-                totals
-                    .entry((sessions, mode))
-                    .or_default()
-                    .add(cell.run(&stage).await?);
+                let cell = Cell { mode, sessions, calls, warm_up: options.warm_up, name };
+                totals.entry((sessions, mode)).or_default().add(cell.run(&stage).await?);
             }
         }
     }
@@ -263,9 +242,5 @@ pub(crate) async fn run(
         .collect();
     let rows = figures::rows(totals);
     let goals = goals::goals(&rows);
-    Ok(Transport {
-        rows,
-        errors,
-        goals,
-    })
+    Ok(Transport { rows, errors, goals })
 }

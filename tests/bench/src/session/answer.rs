@@ -62,19 +62,16 @@ pub(crate) fn check(
     expectation: Expectation,
 ) -> Result<(), Error> {
     let right = match serde_json::from_slice::<Answer<'_>>(text) {
-        Ok(Answer {
-            id: Some(answered),
-            result: Some(result),
-        }) => answered == id && !result.is_error && says(&result, message, expectation),
+        Ok(Answer { id: Some(answered), result: Some(result) }) => {
+            answered == id && !result.is_error && says(&result, message, expectation)
+        }
         _ => false,
     };
     if right {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&text[..text.len().min(500)]);
-    Err(Error::unexpected(format!(
-        "wrong answer to call {id} ({message}): {text}"
-    )))
+    Err(Error::unexpected(format!("wrong answer to call {id} ({message}): {text}")))
 }
 
 fn says(result: &CallResult<'_>, message: &str, expectation: Expectation) -> bool {
@@ -84,15 +81,11 @@ fn says(result: &CallResult<'_>, message: &str, expectation: Expectation) -> boo
                 return false;
             };
             content.text == message
-                && result
-                    .structured_content
-                    .as_ref()
-                    .is_some_and(|it| it.message == message)
+                && result.structured_content.as_ref().is_some_and(|it| it.message == message)
         }
-        Expectation::Contains => result
-            .content
-            .iter()
-            .any(|content| content.text.contains(message)),
+        Expectation::Contains => {
+            result.content.iter().any(|content| content.text.contains(message))
+        }
     }
 }
 
@@ -113,9 +106,7 @@ mod tests {
         assert!(!check(&answer(8, "m", "m")), "another id");
         assert!(!check(&answer(7, "n", "m")), "another text");
         assert!(!check(&answer(7, "m", "n")), "another structure");
-        assert!(!check(
-            r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m"}}"#
-        ));
+        assert!(!check(r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"m"}}"#));
         assert!(!check("m"));
     }
 

@@ -38,15 +38,8 @@ impl Events {
                 consumed = start;
                 if !data.is_empty() {
                     let name = std::mem::take(&mut name);
-                    let name = if name.is_empty() {
-                        "message".to_owned()
-                    } else {
-                        name
-                    };
-                    self.complete.push_back(Event {
-                        name,
-                        data: std::mem::take(&mut data),
-                    });
+                    let name = if name.is_empty() { "message".to_owned() } else { name };
+                    self.complete.push_back(Event { name, data: std::mem::take(&mut data) });
                 }
                 name.clear();
             }
@@ -71,10 +64,7 @@ mod tests {
     #[test]
     fn events_are_the_same_however_the_stream_is_cut() {
         let stream = b": hello\n\nevent: endpoint\ndata: /m\n\ndata:a\r\ndata: b\r\n\r\n: x\n\n";
-        let event = |name: &str, data: &[u8]| Event {
-            name: name.to_owned(),
-            data: data.to_vec(),
-        };
+        let event = |name: &str, data: &[u8]| Event { name: name.to_owned(), data: data.to_vec() };
         for size in 1..=stream.len() {
             let mut events = Events::default();
             stream.chunks(size).for_each(|piece| events.push(piece));

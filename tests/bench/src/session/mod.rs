@@ -40,21 +40,11 @@ impl Endpoint {
     pub(crate) fn new(wire: Wire, url: &str, tool: &str) -> Result<Self, Error> {
         let (address, path) = http_client::split(url)?;
         let tool = tool.to_owned();
-        Ok(Self {
-            wire,
-            address,
-            path,
-            bearer: None,
-            tool,
-            expectation: Expectation::Exact,
-        })
+        Ok(Self { wire, address, path, bearer: None, tool, expectation: Expectation::Exact })
     }
 
     pub(crate) fn with_bearer(self, bearer: &str) -> Self {
-        Self {
-            bearer: Some(bearer.to_owned()),
-            ..self
-        }
+        Self { bearer: Some(bearer.to_owned()), ..self }
     }
 }
 

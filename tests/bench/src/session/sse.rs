@@ -40,10 +40,7 @@ impl Session {
         let mut stream = Stream::open(endpoint, &headers).await?;
         let first = stream.next().await?;
         if first.name != "endpoint" {
-            return Err(Error::unexpected(format!(
-                "the first event is {}",
-                first.name
-            )));
+            return Err(Error::unexpected(format!("the first event is {}", first.name)));
         }
         let posts = Posts {
             connection: http_client::connect(endpoint.address).await?,
@@ -51,13 +48,7 @@ impl Session {
             headers,
         };
         let (tool, expectation) = (endpoint.tool.clone(), endpoint.expectation);
-        let mut session = Self {
-            posts,
-            stream,
-            tool,
-            expectation,
-            last_id: 0,
-        };
+        let mut session = Self { posts, stream, tool, expectation, last_id: 0 };
         session.request(initialize().to_owned(), 0).await?;
         session.posts.send(initialized().to_owned()).await?;
         Ok(session)
@@ -106,11 +97,7 @@ impl Posts {
         let response = self.connection.send_request(request).await?;
         let status = response.status();
         http_client::read(response.into_body()).await?;
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(status_error("a post", status))
-        }
+        if status.is_success() { Ok(()) } else { Err(status_error("a post", status)) }
     }
 }
 
@@ -127,11 +114,7 @@ impl Stream {
             return Err(status_error("the stream", response.status()));
         }
         let (body, events) = (response.into_body(), Events::default());
-        Ok(Self {
-            _connection: connection,
-            body,
-            events,
-        })
+        Ok(Self { _connection: connection, body, events })
     }
 
     async fn next(&mut self) -> Result<Event, Error> {

@@ -37,10 +37,7 @@ impl Session {
         if let Some(id) = id {
             session.headers.insert("mcp-session-id", id);
         }
-        session.headers.insert(
-            "mcp-protocol-version",
-            HeaderValue::from_static("2025-06-18"),
-        );
+        session.headers.insert("mcp-protocol-version", HeaderValue::from_static("2025-06-18"));
         let response = session.post(initialized().into()).await?;
         if response.status() != StatusCode::ACCEPTED {
             return Err(status_error("notifications/initialized", response.status()));
@@ -93,10 +90,7 @@ pub(crate) fn headers(endpoint: &Endpoint) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, value(&endpoint.address.to_string())?);
     headers.insert(header::CONTENT_TYPE, value("application/json")?);
-    headers.insert(
-        header::ACCEPT,
-        value("application/json, text/event-stream")?,
-    );
+    headers.insert(header::ACCEPT, value("application/json, text/event-stream")?);
     if let Some(bearer) = &endpoint.bearer {
         headers.insert(header::AUTHORIZATION, value(&format!("Bearer {bearer}"))?);
     }
@@ -125,9 +119,7 @@ async fn message(response: Response<Incoming>, id: u64) -> Result<Bytes, Error> 
             return Ok(event.data.into());
         }
     }
-    Err(Error::unexpected(format!(
-        "the stream ended without an answer to {id}"
-    )))
+    Err(Error::unexpected(format!("the stream ended without an answer to {id}")))
 }
 
 /// A status that the contract does not allow.

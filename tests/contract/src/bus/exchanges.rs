@@ -21,11 +21,7 @@ async fn open(bus: &Fresh, to: &str, first: &'static str) -> ClientSide {
 }
 
 async fn frame(client: &ClientSide) -> Bytes {
-    client
-        .next_frame()
-        .await
-        .expect("a frame")
-        .expect("no error")
+    client.next_frame().await.expect("a frame").expect("no error")
 }
 
 /// The caller learns it without waiting, also after the last server left.
@@ -33,9 +29,7 @@ pub async fn nobody_serving_is_no_responders_at_once(bus: Fresh) {
     let answer = bus.open(&subject("srv.a"), "x".into()).await.map(|_| ());
     assert_eq!(answer, Err(BusError::NoResponders));
     drop(serve(&bus, "srv.a").await);
-    let answer = bus
-        .request(&subject("srv.a"), "x".into(), Duration::from_secs(10))
-        .await;
+    let answer = bus.request(&subject("srv.a"), "x".into(), Duration::from_secs(10)).await;
     assert_eq!(answer, Err(BusError::NoResponders));
 }
 
@@ -48,11 +42,7 @@ pub async fn frames_arrive_in_order_until_the_finish(bus: Fresh) {
     assert_eq!(incoming.subject.as_str(), "srv.a");
     tokio::spawn(async move {
         for number in 0..500 {
-            incoming
-                .exchange
-                .reply(number.to_string().into())
-                .await
-                .expect("replied");
+            incoming.exchange.reply(number.to_string().into()).await.expect("replied");
         }
         incoming.exchange.finish();
     });
@@ -71,11 +61,7 @@ pub async fn follow_ups_are_answered_within_the_exchange(bus: Fresh) {
     let side = tokio::spawn(async move {
         while let Some(follow_up) = incoming.exchange.next_follow_up().await {
             let answer = [b"to ", follow_up.as_ref()].concat();
-            incoming
-                .exchange
-                .reply(answer.into())
-                .await
-                .expect("replied");
+            incoming.exchange.reply(answer.into()).await.expect("replied");
         }
     });
     for number in 0..100 {
@@ -171,10 +157,7 @@ pub async fn a_group_of_servers_shares_the_requests(bus: Fresh) {
         assert_eq!(client.next_frame().await, None, "only one server answers");
     }
     for name in ["one", "two"] {
-        assert!(
-            answers.iter().any(|answer| answer == name),
-            "{name} got nothing of 100"
-        );
+        assert!(answers.iter().any(|answer| answer == name), "{name} got nothing of 100");
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
 }
@@ -182,10 +165,7 @@ pub async fn a_group_of_servers_shares_the_requests(bus: Fresh) {
 /// A filter with wildcards serves its subjects and no others.
 pub async fn a_server_gets_only_the_subjects_it_serves(bus: Fresh) {
     let mut server = serve(&bus, "srv.one.>").await;
-    let other = bus
-        .open(&subject("srv.two.a"), "x".into())
-        .await
-        .map(|_| ());
+    let other = bus.open(&subject("srv.two.a"), "x".into()).await.map(|_| ());
     assert_eq!(other, Err(BusError::NoResponders));
     let _client = open(&bus, "srv.one.a.b", "x").await;
     assert_eq!(accept(&mut server).await.subject.as_str(), "srv.one.a.b");
@@ -197,11 +177,7 @@ pub async fn a_request_gives_the_first_frame(bus: Fresh) {
     tokio::spawn(async move {
         let incoming = accept(&mut server).await;
         let answer = [b"re: ", incoming.first.as_ref()].concat();
-        incoming
-            .exchange
-            .reply(answer.into())
-            .await
-            .expect("replied");
+        incoming.exchange.reply(answer.into()).await.expect("replied");
         incoming.exchange.finish();
         accept(&mut server).await.exchange.finish();
         drop(accept(&mut server).await);
@@ -216,9 +192,7 @@ pub async fn a_request_gives_the_first_frame(bus: Fresh) {
 /// A server that does not answer costs the caller its timeout, and sees it leave.
 pub async fn a_request_gives_up_in_time(bus: Fresh) {
     let mut server = serve(&bus, "srv.a").await;
-    let answer = bus
-        .request(&subject("srv.a"), "x".into(), Duration::from_millis(50))
-        .await;
+    let answer = bus.request(&subject("srv.a"), "x".into(), Duration::from_millis(50)).await;
     assert_eq!(answer, Err(BusError::TimedOut { timeout_ms: 50 }));
     accept(&mut server).await.exchange.closed().await;
 }
@@ -235,11 +209,7 @@ pub async fn many_exchanges_run_side_by_side(bus: Fresh) {
                     let follow_up = incoming.exchange.next_follow_up().await.expect("sent");
                     let answer = [incoming.first.as_ref(), b"/", follow_up.as_ref()].concat();
                     assert!(follow_up == number.to_string());
-                    incoming
-                        .exchange
-                        .reply(answer.into())
-                        .await
-                        .expect("replied");
+                    incoming.exchange.reply(answer.into()).await.expect("replied");
                 }
                 incoming.exchange.finish();
             });
@@ -249,10 +219,7 @@ pub async fn many_exchanges_run_side_by_side(bus: Fresh) {
         let bus = Arc::clone(&bus);
         tokio::spawn(async move {
             let first = exchange.to_string();
-            let client = bus
-                .open(&subject("srv.a"), first.into())
-                .await
-                .expect("opened");
+            let client = bus.open(&subject("srv.a"), first.into()).await.expect("opened");
             for number in 0..FRAMES {
                 client.send(number.to_string().into()).await.expect("sent");
                 assert_eq!(frame(&client).await, format!("{exchange}/{number}"));

@@ -13,10 +13,7 @@ const UNDER_WAY: usize = 4;
 
 async fn exchange(bus: &Fresh) -> (ClientSide, ServerSide) {
     let mut server = bus.serve(filter("srv.a"), 1).await.expect("served");
-    let client = bus
-        .open(&subject("srv.a"), Bytes::new())
-        .await
-        .expect("opened");
+    let client = bus.open(&subject("srv.a"), Bytes::new()).await.expect("opened");
     let side = server.accept().await.expect("accepted").exchange;
     (client, side)
 }
@@ -49,25 +46,16 @@ where
 async fn server_is_held_back(bus: Fresh, size_bytes: usize, most: usize) {
     let (client, side) = exchange(&bus).await;
     let taken = fill(size_bytes, |frame| side.reply(frame)).await;
-    assert!(
-        (1..=most + UNDER_WAY).contains(&taken),
-        "{taken} frames wait unread"
-    );
+    assert!((1..=most + UNDER_WAY).contains(&taken), "{taken} frames wait unread");
     let writer = tokio::spawn(async move {
         // The frame that was held back was given up, so it is sent again.
         for number in taken..taken + 100 {
-            side.reply(sized(number, size_bytes))
-                .await
-                .expect("room after reads");
+            side.reply(sized(number, size_bytes)).await.expect("room after reads");
         }
         side.finish();
     });
     for number in 0..taken + 100 {
-        let frame = client
-            .next_frame()
-            .await
-            .expect("a frame")
-            .expect("no error");
+        let frame = client.next_frame().await.expect("a frame").expect("no error");
         assert_eq!(number_in(&frame), number, "each frame once, in order");
     }
     assert_eq!(client.next_frame().await, None);
@@ -88,22 +76,13 @@ pub async fn a_slow_client_holds_small_frames_back(bus: Fresh) {
 pub async fn a_slow_server_holds_follow_ups_back(bus: Fresh) {
     let (client, side) = exchange(&bus).await;
     let taken = fill(8, |follow_up| client.send(follow_up)).await;
-    assert!(
-        (1..=WINDOW_FRAMES + UNDER_WAY).contains(&taken),
-        "{taken} follow-ups wait unread"
-    );
+    assert!((1..=WINDOW_FRAMES + UNDER_WAY).contains(&taken), "{taken} follow-ups wait unread");
     for number in 0..taken {
         let follow_up = side.next_follow_up().await.expect("a follow-up");
         assert_eq!(number_in(&follow_up), number);
     }
-    client
-        .send(sized(taken, 8))
-        .await
-        .expect("room after reads");
-    assert_eq!(
-        side.next_follow_up().await.map(|f| number_in(&f)),
-        Some(taken)
-    );
+    client.send(sized(taken, 8)).await.expect("room after reads");
+    assert_eq!(side.next_follow_up().await.map(|f| number_in(&f)), Some(taken));
 }
 
 /// Waiting for room ends when there will be none.
@@ -127,11 +106,7 @@ pub async fn a_frame_larger_than_the_window_passes(bus: Fresh) {
         side.finish();
     });
     for number in 0..3 {
-        let frame = client
-            .next_frame()
-            .await
-            .expect("a frame")
-            .expect("no error");
+        let frame = client.next_frame().await.expect("a frame").expect("no error");
         assert_eq!((number_in(&frame), frame.len()), (number, large));
     }
     writer.await.expect("all written");
@@ -147,13 +122,8 @@ pub async fn a_frame_above_the_limit_is_refused(bus: Fresh) {
         client.send(above).await,
     ];
     for refusal in refusals {
-        let of_limit = matches!(
-            refusal,
-            Err(BusError::TooLarge {
-                limit_bytes: MAX_FRAME_BYTES,
-                ..
-            })
-        );
+        let of_limit =
+            matches!(refusal, Err(BusError::TooLarge { limit_bytes: MAX_FRAME_BYTES, .. }));
         assert!(of_limit, "{refusal:?}");
     }
     side.reply("small".into()).await.expect("replied");
@@ -176,9 +146,7 @@ pub async fn a_full_queue_is_busy_until_it_is_served(bus: Fresh) {
         server.accept().await.expect("accepted").exchange.finish();
         assert_eq!(client.next_frame().await, None);
     }
-    bus.open(&subject("srv.a"), Bytes::new())
-        .await
-        .expect("there is room again");
+    bus.open(&subject("srv.a"), Bytes::new()).await.expect("there is room again");
 }
 
 /// Reads may stand in a `select!`: giving one up takes nothing with it.

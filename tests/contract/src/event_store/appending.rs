@@ -47,14 +47,7 @@ pub async fn an_event_is_read_as_it_was_appended<A: Adapter>() {
         ..event(1)
     };
     let to = stream("ü/ ' ;--");
-    store
-        .append(Append::new(
-            to.clone(),
-            Expected::NoStream,
-            vec![given.clone()],
-        ))
-        .await
-        .unwrap();
+    store.append(Append::new(to.clone(), Expected::NoStream, vec![given.clone()])).await.unwrap();
 
     let log = all(&*store, &ReadFilter::all()).await;
     let read = &log[0];
@@ -78,13 +71,7 @@ pub async fn an_event_is_read_as_it_was_appended<A: Adapter>() {
     };
     expected.leaf_hash = leaf_hash(&expected);
     assert_eq!(**read, expected);
-    assert_ne!(
-        expected.leaf_hash,
-        leaf_hash(&Recorded {
-            version: 2,
-            ..expected.clone()
-        })
-    );
+    assert_ne!(expected.leaf_hash, leaf_hash(&Recorded { version: 2, ..expected.clone() }));
     assert_eq!(store.read_stream(&to, 0, 10).await.unwrap(), log);
 }
 
@@ -93,24 +80,13 @@ pub async fn a_wrong_expected_version_is_a_conflict<A: Adapter>() {
     let adapter = A::start(TestClock::at(0).clock()).await;
     let store = adapter.store();
     let to = stream("a");
-    let at = |expected, n| Append {
-        expected,
-        ..append(&to, [n])
-    };
+    let at = |expected, n| Append { expected, ..append(&to, [n]) };
     store.append(at(Expected::Exactly(0), 1)).await.unwrap();
     store.append(at(Expected::Exactly(1), 2)).await.unwrap();
     store.append(at(Expected::Any, 3)).await.unwrap();
-    for wrong in [
-        Expected::NoStream,
-        Expected::Exactly(2),
-        Expected::Exactly(4),
-    ] {
+    for wrong in [Expected::NoStream, Expected::Exactly(2), Expected::Exactly(4)] {
         match store.append(at(wrong, 4)).await {
-            Err(AppendError::Conflict {
-                stream,
-                expected,
-                actual: 3,
-            }) => {
+            Err(AppendError::Conflict { stream, expected, actual: 3 }) => {
                 assert_eq!((stream, expected), (to.clone(), wrong));
             }
             other => panic!("{wrong}: {other:?}"),
@@ -127,19 +103,13 @@ pub async fn a_refused_append_leaves_no_gap<A: Adapter>() {
     let to = stream("a");
     appended(&*store, &to, [1]).await;
     for n in 2..6 {
-        let refused = Append {
-            expected: Expected::NoStream,
-            ..append(&to, [n])
-        };
+        let refused = Append { expected: Expected::NoStream, ..append(&to, [n]) };
         store.append(refused).await.unwrap_err();
         assert_eq!(store.head().await.unwrap(), Position::new(n - 1));
         let next = appended(&*store, &to, [n]).await;
         assert_eq!(next.last_position, Some(Position::new(n)));
     }
-    assert_eq!(
-        numbers(&all(&*store, &ReadFilter::all()).await),
-        [1, 2, 3, 4, 5]
-    );
+    assert_eq!(numbers(&all(&*store, &ReadFilter::all()).await), [1, 2, 3, 4, 5]);
 }
 
 /// Each tenant's events count for themselves.
@@ -148,10 +118,7 @@ pub async fn tenant_positions_are_dense<A: Adapter>() {
     let store = adapter.store();
     for n in 1..=12_u64 {
         let of = tenant((n % 3) as u8);
-        let to = domain::StreamId {
-            tenant: of,
-            ..stream("a")
-        };
+        let to = domain::StreamId { tenant: of, ..stream("a") };
         appended(&*store, &to, [n]).await;
     }
     for n in 0..3 {
@@ -181,22 +148,13 @@ pub async fn the_same_events_are_one_append<A: Adapter>() {
     let adapter = A::start(clock.clock()).await;
     let store = adapter.store();
     let to = stream("a");
-    let batch = Append {
-        expected: Expected::NoStream,
-        ..append(&to, [1, 2])
-    };
+    let batch = Append { expected: Expected::NoStream, ..append(&to, [1, 2]) };
     let first = store.append(batch.clone()).await.unwrap();
     appended(&*store, &to, [3]).await;
     clock.set(9);
     let again = store.append(batch).await.unwrap();
     assert!(again.replayed);
-    assert_eq!(
-        event_store::Appended {
-            replayed: false,
-            ..again
-        },
-        first
-    );
+    assert_eq!(event_store::Appended { replayed: false, ..again }, first);
     assert_eq!(numbers(&all(&*store, &ReadFilter::all()).await), [1, 2, 3]);
 }
 
@@ -208,22 +166,10 @@ pub async fn an_event_id_of_something_else_is_refused<A: Adapter>() {
     appended(&*store, &to, [1, 2]).await;
     let one = |event: NewEvent| Append::new(to.clone(), Expected::Any, vec![event]);
     let refused = [
-        one(NewEvent {
-            payload: "{}".into(),
-            ..event(1)
-        }),
-        one(NewEvent {
-            schema_version: 2,
-            ..event(1)
-        }),
-        one(NewEvent {
-            actor_id: "eve".to_owned(),
-            ..event(1)
-        }),
-        one(NewEvent {
-            correlation_id: Some("x".to_owned()),
-            ..event(1)
-        }),
+        one(NewEvent { payload: "{}".into(), ..event(1) }),
+        one(NewEvent { schema_version: 2, ..event(1) }),
+        one(NewEvent { actor_id: "eve".to_owned(), ..event(1) }),
+        one(NewEvent { correlation_id: Some("x".to_owned()), ..event(1) }),
         append(&stream("b"), [1]),
         append(&to, [2, 1]),
         append(&to, [2, 3]),
@@ -244,14 +190,8 @@ pub async fn event_ids_belong_to_their_tenant<A: Adapter>() {
     let adapter = A::start(TestClock::at(0).clock()).await;
     let store = adapter.store();
     for n in 1..=2 {
-        let to = domain::StreamId {
-            tenant: tenant(n),
-            ..stream("a")
-        };
-        let batch = Append {
-            expected: Expected::NoStream,
-            ..append(&to, [1])
-        };
+        let to = domain::StreamId { tenant: tenant(n), ..stream("a") };
+        let batch = Append { expected: Expected::NoStream, ..append(&to, [1]) };
         assert!(!store.append(batch).await.unwrap().replayed);
     }
     assert_eq!(numbers(&all(&*store, &ReadFilter::all()).await), [1, 1]);
@@ -265,10 +205,7 @@ pub async fn a_refused_append_leaves_its_neighbours<A: Adapter>() {
     let answers = store
         .append_all(vec![
             append(&to, [1]),
-            Append {
-                expected: Expected::Exactly(9),
-                ..append(&to, [2])
-            },
+            Append { expected: Expected::Exactly(9), ..append(&to, [2]) },
             append(&to, []),
             append(&stream("b"), [1]),
             append(&to, [3]),
@@ -277,10 +214,7 @@ pub async fn a_refused_append_leaves_its_neighbours<A: Adapter>() {
     let last = |n: usize| answers[n].as_ref().unwrap().last_position;
     assert_eq!(answers.len(), 5);
     assert_eq!(last(0), Some(Position::new(1)));
-    assert!(matches!(
-        answers[1],
-        Err(AppendError::Conflict { actual: 1, .. })
-    ));
+    assert!(matches!(answers[1], Err(AppendError::Conflict { actual: 1, .. })));
     assert!(matches!(answers[2], Err(AppendError::Invalid { .. })));
     assert!(matches!(answers[3], Err(AppendError::DuplicateEventId(id)) if id == event_id(1)));
     assert_eq!(last(4), Some(Position::new(2)));
@@ -294,26 +228,14 @@ pub async fn later_appends_see_earlier_ones_of_the_same_call<A: Adapter>() {
     let to = stream("a");
     let answers = store
         .append_all(vec![
-            Append {
-                expected: Expected::NoStream,
-                ..append(&to, [1, 2])
-            },
-            Append {
-                expected: Expected::Exactly(2),
-                ..append(&to, [3])
-            },
-            Append {
-                expected: Expected::Exactly(2),
-                ..append(&to, [4])
-            },
+            Append { expected: Expected::NoStream, ..append(&to, [1, 2]) },
+            Append { expected: Expected::Exactly(2), ..append(&to, [3]) },
+            Append { expected: Expected::Exactly(2), ..append(&to, [4]) },
             append(&to, [1, 2]),
         ])
         .await;
     assert_eq!(answers[1].as_ref().unwrap().first_version, 3);
-    assert!(matches!(
-        answers[2],
-        Err(AppendError::Conflict { actual: 3, .. })
-    ));
+    assert!(matches!(answers[2], Err(AppendError::Conflict { actual: 3, .. })));
     assert!(answers[3].as_ref().unwrap().replayed);
     assert_eq!(numbers(&all(&*store, &ReadFilter::all()).await), [1, 2, 3]);
 }
@@ -322,31 +244,14 @@ pub async fn later_appends_see_earlier_ones_of_the_same_call<A: Adapter>() {
 pub async fn many_appends_in_one_call<A: Adapter>() {
     let adapter = A::start(TestClock::at(0).clock()).await;
     let store = adapter.store();
-    let batches = (1..=3_000)
-        .map(|n| append(&stream(&format!("{}", n % 700)), [n]))
-        .collect();
+    let batches = (1..=3_000).map(|n| append(&stream(&format!("{}", n % 700)), [n])).collect();
     let answers = store.append_all(batches).await;
-    let positions: Vec<_> = answers
-        .iter()
-        .map(|answer| answer.as_ref().unwrap().last_position)
-        .collect();
-    assert_eq!(
-        positions,
-        (1..=3_000)
-            .map(|n| Some(Position::new(n)))
-            .collect::<Vec<_>>()
-    );
-    let page = store
-        .read(Position::new(2_500), &ReadFilter::all(), 1_000)
-        .await
-        .unwrap();
+    let positions: Vec<_> =
+        answers.iter().map(|answer| answer.as_ref().unwrap().last_position).collect();
+    assert_eq!(positions, (1..=3_000).map(|n| Some(Position::new(n))).collect::<Vec<_>>());
+    let page = store.read(Position::new(2_500), &ReadFilter::all(), 1_000).await.unwrap();
     assert_eq!(numbers(&page.events), (2_501..=3_000).collect::<Vec<_>>());
     let of_one = store.read_stream(&stream("1"), 0, 10).await.unwrap();
     assert_eq!(numbers(&of_one), [1, 701, 1_401, 2_101, 2_801]);
-    assert!(
-        of_one
-            .iter()
-            .zip(1..)
-            .all(|(event, version)| event.version == version)
-    );
+    assert!(of_one.iter().zip(1..).all(|(event, version)| event.version == version));
 }

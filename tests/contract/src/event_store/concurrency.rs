@@ -22,20 +22,13 @@ async fn write_much(store: &Arc<dyn Store>) {
         tokio::spawn(async move {
             for turn in 0..APPENDS {
                 let n = (writer * APPENDS + turn) * 2 + 1;
-                let kind = if n.is_multiple_of(3) {
-                    StreamKind::Call
-                } else {
-                    StreamKind::Server
-                };
+                let kind = if n.is_multiple_of(3) { StreamKind::Call } else { StreamKind::Server };
                 let to = StreamId {
                     tenant: tenant((n % 4) as u8),
                     kind,
                     id: format!("{}", (n / 4) % STREAMS),
                 };
-                store
-                    .append(append(&to, n..=n + turn % 2))
-                    .await
-                    .expect("an append in order");
+                store.append(append(&to, n..=n + turn % 2)).await.expect("an append in order");
             }
         })
     });
@@ -105,11 +98,7 @@ pub async fn followers_under_load_miss_nothing<A: Adapter>() {
     write_much(&store).await;
     // One last event for each filter tells its followers to stop.
     for (of, kind) in [(2, StreamKind::Server), (3, StreamKind::Call)] {
-        let to = StreamId {
-            tenant: tenant(of),
-            kind,
-            id: "end".to_owned(),
-        };
+        let to = StreamId { tenant: tenant(of), kind, id: "end".to_owned() };
         store.append(append(&to, [LAST])).await.unwrap();
     }
     let log = all(&*store, &ReadFilter::all()).await;
@@ -118,10 +107,8 @@ pub async fn followers_under_load_miss_nothing<A: Adapter>() {
         let seen = soon(follow).await.unwrap();
         let until = seen.last().map(|event| event.position);
         let admitted = log.iter().filter(|event| filter.admits(event));
-        let expected: Vec<_> = admitted
-            .filter(|event| Some(event.position) <= until)
-            .cloned()
-            .collect();
+        let expected: Vec<_> =
+            admitted.filter(|event| Some(event.position) <= until).cloned().collect();
         assert!(seen == expected, "{filter:?}: {:?}", numbers(&seen));
     }
 }
@@ -138,10 +125,7 @@ pub async fn no_update_is_lost<A: Adapter>() {
             for turn in 0..10 {
                 loop {
                     let expected = Expected::Exactly(version);
-                    let batch = Append {
-                        expected,
-                        ..append(&to, [task * 10 + turn])
-                    };
+                    let batch = Append { expected, ..append(&to, [task * 10 + turn]) };
                     match store.append(batch).await {
                         Ok(done) => break version = done.last_version,
                         Err(AppendError::Conflict { actual, .. }) => version = actual,

@@ -12,9 +12,7 @@ use super::{Adapter, TestClock, append, appended, number, numbers, soon, stream,
 async fn next(follower: &mut Subscription, count: usize) -> Vec<u64> {
     let mut seen = Vec::new();
     while seen.len() < count {
-        seen.push(number(
-            &soon(follower.next()).await.expect("a store that is open"),
-        ));
+        seen.push(number(&soon(follower.next()).await.expect("a store that is open")));
     }
     seen
 }
@@ -61,14 +59,8 @@ pub async fn a_follower_starts_behind_its_position<A: Adapter>() {
 pub async fn a_follower_sees_what_its_filter_lets_through<A: Adapter>() {
     let adapter = A::start(TestClock::at(0).clock()).await;
     let store = adapter.store();
-    let calls = StreamId {
-        kind: StreamKind::Call,
-        ..stream("a")
-    };
-    let others = StreamId {
-        tenant: tenant(2),
-        ..stream("a")
-    };
+    let calls = StreamId { kind: StreamKind::Call, ..stream("a") };
+    let others = StreamId { tenant: tenant(2), ..stream("a") };
     let filter = ReadFilter::of_tenant(tenant(1)).kinds([StreamKind::Server]);
     let mut follower = store.subscribe(Position::START, filter);
     for round in 0..4 {
@@ -92,10 +84,7 @@ pub async fn a_slow_follower_loses_nothing<A: Adapter>() {
     for n in 2..=500 {
         appended(&*store, &stream("a"), [n]).await;
     }
-    assert_eq!(
-        next(&mut follower, 499).await,
-        (2..=500).collect::<Vec<_>>()
-    );
+    assert_eq!(next(&mut follower, 499).await, (2..=500).collect::<Vec<_>>());
     appended(&*store, &stream("a"), [501]).await;
     assert_eq!(next(&mut follower, 1).await, [501]);
 }
@@ -139,14 +128,8 @@ pub async fn a_batch_has_what_is_there<A: Adapter>() {
     let store = adapter.store();
     let mut follower = store.subscribe(Position::START, ReadFilter::all());
     appended(&*store, &stream("a"), 1..=5).await;
-    assert_eq!(
-        numbers(&soon(follower.next_batch(3)).await.unwrap()),
-        [1, 2, 3]
-    );
-    assert_eq!(
-        numbers(&soon(follower.next_batch(3)).await.unwrap()),
-        [4, 5]
-    );
+    assert_eq!(numbers(&soon(follower.next_batch(3)).await.unwrap()), [1, 2, 3]);
+    assert_eq!(numbers(&soon(follower.next_batch(3)).await.unwrap()), [4, 5]);
     assert!(follower.next_batch(3).now_or_never().is_none());
     appended(&*store, &stream("a"), [6]).await;
     assert_eq!(numbers(&soon(follower.next_batch(0)).await.unwrap()), [6]);
@@ -174,13 +157,7 @@ pub async fn the_position_of_an_append_can_be_waited_for<A: Adapter>() {
     let store = adapter.store();
     appended(&*store, &stream("a"), [1, 2]).await;
     let second = appended(&*store, &stream("b"), [3, 4]).await;
-    assert_eq!(
-        soon(store.wait_position(&second)).await.unwrap(),
-        Position::new(4)
-    );
+    assert_eq!(soon(store.wait_position(&second)).await.unwrap(), Position::new(4));
     let again = store.append(append(&stream("a"), [1, 2])).await.unwrap();
-    assert_eq!(
-        soon(store.wait_position(&again)).await.unwrap(),
-        Position::new(2)
-    );
+    assert_eq!(soon(store.wait_position(&again)).await.unwrap(), Position::new(2));
 }

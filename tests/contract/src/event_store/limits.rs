@@ -13,41 +13,21 @@ fn one(event: NewEvent) -> Append {
 }
 
 fn with_body(n: u64, bytes: usize) -> NewEvent {
-    let body = Body {
-        bytes: vec![7; bytes].into(),
-        retention: Retention::Forever,
-    };
-    NewEvent {
-        body: Some(body),
-        ..event(n)
-    }
+    let body = Body { bytes: vec![7; bytes].into(), retention: Retention::Forever };
+    NewEvent { body: Some(body), ..event(n) }
 }
 
 fn with_key(key: &str) -> Append {
     let key = key.to_owned();
-    let idempotency = Idempotency {
-        key,
-        request_hash: [0; 32],
-        expires_at: time(9),
-    };
-    Append {
-        idempotency: Some(idempotency),
-        ..append(&stream("a"), [1])
-    }
+    let idempotency = Idempotency { key, request_hash: [0; 32], expires_at: time(9) };
+    Append { idempotency: Some(idempotency), ..append(&stream("a"), [1]) }
 }
 
 fn takes(values: impl IntoIterator<Item = String>) -> Append {
     let set = ReservationSet::global("names");
-    let take = |value| ReservationChange::Take {
-        set: set.clone(),
-        value,
-        holder: "h".to_owned(),
-    };
+    let take = |value| ReservationChange::Take { set: set.clone(), value, holder: "h".to_owned() };
     let reservations = values.into_iter().map(take).collect();
-    Append {
-        reservations,
-        ..append(&stream("a"), [1])
-    }
+    Append { reservations, ..append(&stream("a"), [1]) }
 }
 
 /// One more than each limit.
@@ -59,23 +39,11 @@ pub async fn what_is_too_large_is_refused<A: Adapter>() {
     for batch in [
         append(&stream("a"), many(MAX_EVENTS_PER_APPEND + 1)),
         append(&stream(&long), [1]),
-        one(NewEvent {
-            payload: vec![0; MAX_PAYLOAD_BYTES + 1].into(),
-            ..event(1)
-        }),
+        one(NewEvent { payload: vec![0; MAX_PAYLOAD_BYTES + 1].into(), ..event(1) }),
         one(with_body(1, MAX_BODY_BYTES + 1)),
-        one(NewEvent {
-            event_type: long.clone().into(),
-            ..event(1)
-        }),
-        one(NewEvent {
-            actor_id: long.clone(),
-            ..event(1)
-        }),
-        one(NewEvent {
-            correlation_id: Some(long.clone()),
-            ..event(1)
-        }),
+        one(NewEvent { event_type: long.clone().into(), ..event(1) }),
+        one(NewEvent { actor_id: long.clone(), ..event(1) }),
+        one(NewEvent { correlation_id: Some(long.clone()), ..event(1) }),
         with_key(&long),
         takes([long.clone()]),
         takes(many(MAX_RESERVATIONS_PER_APPEND + 1).map(|n| n.to_string())),
@@ -138,22 +106,13 @@ pub async fn what_is_malformed_is_refused<A: Adapter>() {
         append(&stream("a"), []),
         append(&stream("a"), [1, 1]),
         append(&stream(""), [1]),
-        one(NewEvent {
-            event_type: "".into(),
-            ..event(1)
-        }),
+        one(NewEvent { event_type: "".into(), ..event(1) }),
         with_key(""),
         takes([String::new()]),
-        Append {
-            reservations: vec![foreign],
-            ..append(&stream("a"), [1])
-        },
+        Append { reservations: vec![foreign], ..append(&stream("a"), [1]) },
     ] {
         let answer = store.append(batch).await;
-        assert!(
-            matches!(answer, Err(AppendError::Invalid { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(AppendError::Invalid { .. })), "{answer:?}");
     }
     assert_eq!(store.head().await.unwrap(), Position::START);
 }

@@ -44,11 +44,8 @@ pub struct Draft {
 
 impl Draft {
     fn append(&self) -> Append {
-        let kind = if self.stream.is_multiple_of(2) {
-            StreamKind::Call
-        } else {
-            StreamKind::Project
-        };
+        let kind =
+            if self.stream.is_multiple_of(2) { StreamKind::Call } else { StreamKind::Project };
         let expected = self.expected.map_or(Expected::Any, Expected::Exactly);
         let stream = StreamId::new(tenant(self.tenant), kind, self.stream);
         let events = self.events.iter().map(|n| self.event(*n)).collect();
@@ -57,16 +54,8 @@ impl Draft {
             request_hash: [request; 32],
             expires_at: time(5 + i64::from(request) * 10),
         });
-        let reservations = self
-            .reservations
-            .iter()
-            .map(|change| self.change(*change))
-            .collect();
-        Append {
-            idempotency,
-            reservations,
-            ..Append::new(stream, expected, events)
-        }
+        let reservations = self.reservations.iter().map(|change| self.change(*change)).collect();
+        Append { idempotency, reservations, ..Append::new(stream, expected, events) }
     }
 
     fn event(&self, n: u64) -> NewEvent {
@@ -77,11 +66,7 @@ impl Draft {
         };
         let bytes = format!("body {n}").into();
         let body = retention.map(|retention| Body { bytes, retention });
-        NewEvent {
-            schema_version: 1 + u32::from(self.variant / 3),
-            body,
-            ..event(n)
-        }
+        NewEvent { schema_version: 1 + u32::from(self.variant / 3), body, ..event(n) }
     }
 
     fn change(&self, (take, value, holder): (bool, u8, u8)) -> ReservationChange {
@@ -112,16 +97,12 @@ pub async fn run(store: &dyn Store, clock: &TestClock, steps: &[Step]) -> Vec<St
         seen.push(format!("{step:?}"));
         match step {
             Step::Append(drafts) => {
-                let answers = store
-                    .append_all(drafts.iter().map(Draft::append).collect())
-                    .await;
+                let answers = store.append_all(drafts.iter().map(Draft::append).collect()).await;
                 seen.extend(answers.iter().map(|answer| format!("{answer:?}")));
             }
             Step::SetClock(seconds) => clock.set(*seconds),
             Step::DeleteBodies(of, until) => {
-                let deleted = store
-                    .delete_bodies(Some(tenant(*of)), time(*until), 1_000)
-                    .await;
+                let deleted = store.delete_bodies(Some(tenant(*of)), time(*until), 1_000).await;
                 seen.push(format!("{deleted:?}"));
             }
             Step::DestroyBody(of, n) => {
@@ -129,10 +110,7 @@ pub async fn run(store: &dyn Store, clock: &TestClock, steps: &[Step]) -> Vec<St
                 seen.push(format!("{destroyed:?}"));
             }
             Step::ForgetKeys(until) => {
-                seen.push(format!(
-                    "{:?}",
-                    store.forget_keys(time(*until), 1_000).await
-                ));
+                seen.push(format!("{:?}", store.forget_keys(time(*until), 1_000).await));
             }
         }
     }
@@ -151,24 +129,14 @@ async fn state(store: &dyn Store) -> Vec<String> {
         let of_tenant = all(store, &ReadFilter::of_tenant(tenant(of))).await;
         seen.push(format!("{:?}", super::numbers(&of_tenant)));
         for n in 0..4 {
-            seen.push(format!(
-                "{:?}",
-                store.holder(&set(of, n), &format!("v{n}")).await
-            ));
-            seen.push(format!(
-                "{:?}",
-                store.former(tenant(of), &format!("k{n}"), &[1; 32]).await
-            ));
+            seen.push(format!("{:?}", store.holder(&set(of, n), &format!("v{n}")).await));
+            seen.push(format!("{:?}", store.former(tenant(of), &format!("k{n}"), &[1; 32]).await));
         }
     }
     for seconds in [0, 10, 30] {
         seen.push(format!("{:?}", store.position_at(time(seconds)).await));
     }
     let head = store.head().await;
-    assert_eq!(
-        head.ok(),
-        Some(Position::new(log.len() as u64)),
-        "the log is dense"
-    );
+    assert_eq!(head.ok(), Some(Position::new(log.len() as u64)), "the log is dense");
     seen
 }

@@ -87,7 +87,7 @@ async fn a_login_from_another_machine_gives_a_token_that_works() {
     let binary = std::env::var("MCP_ORCH_BIN").unwrap();
     let url = orch.ready.url.as_str();
     let password = admin.password.as_deref().unwrap();
-    let login = ["login", "--url", url, "--email", &admin.email, "--print"];
+    let login = ["login", "--system", url, "--email", &admin.email, "--print"];
     let printed = Program::run(&binary, login, &[("MCP_ORCH_PASSWORD", password)]).await.ok();
     let token = printed.stdout.trim();
     let environment = [("MCP_ORCH_TOKEN", token), ("MCP_ORCH_URL", url)];

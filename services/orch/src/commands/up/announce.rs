@@ -63,7 +63,7 @@ impl Ready {
             Some(first) => text.push_str(&format!(
                 "  API key   {key}\n  Owner     {}\n  Password  {}\n\
                  \n  Key and password are shown this once. A JWT for the API:\n\
-                 \n    mcp-orch login --url {} --email {} --print\n",
+                 \n    mcp-orch login --system {} --email {} --print\n",
                 first.email, first.password, self.url, first.email,
             )),
             None => text.push_str(

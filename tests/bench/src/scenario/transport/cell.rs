@@ -48,19 +48,10 @@ impl Cell {
             None => None,
         };
         let upstream_cpu = cpu_time(stage.upstream.id())?.saturating_sub(upstream_before);
-        let executions = stage
-            .executions(self.mode)?
-            .saturating_sub(executions_before);
+        let executions = stage.executions(self.mode)?.saturating_sub(executions_before);
         load.close().await;
         let hop_memory_kib = hop.map(memory_kib).transpose()?;
-        Ok(Measured {
-            outcome,
-            executions,
-            hop_cpu,
-            upstream_cpu,
-            load_cpu,
-            hop_memory_kib,
-        })
+        Ok(Measured { outcome, executions, hop_cpu, upstream_cpu, load_cpu, hop_memory_kib })
     }
 }
 

@@ -41,26 +41,17 @@ pub(super) struct Row {
 }
 
 pub(super) fn rows(totals: BTreeMap<(usize, Mode), Total>) -> Vec<Row> {
-    let mut rows: Vec<Row> = totals
-        .into_iter()
-        .map(|((sessions, mode), total)| row(sessions, mode, total))
-        .collect();
+    let mut rows: Vec<Row> =
+        totals.into_iter().map(|((sessions, mode), total)| row(sessions, mode, total)).collect();
     let plain = rows.clone();
     for row in &mut rows {
-        let find = |mode| {
-            plain
-                .iter()
-                .find(|it| it.mode == mode && it.sessions == row.sessions)
-        };
+        let find = |mode| plain.iter().find(|it| it.mode == mode && it.sessions == row.sessions);
         let (direct, floor) = (find(Mode::Direct), find(Mode::Floor));
         row.rate_to_direct =
             direct.map(|direct| row.requests_per_second / direct.requests_per_second);
         let Some(floor) = floor else { continue };
         row.rate_to_floor = Some(row.requests_per_second / floor.requests_per_second);
-        row.cpu_to_floor = row
-            .hop_cpu_us
-            .zip(floor.hop_cpu_us)
-            .map(|(own, floor)| own / floor);
+        row.cpu_to_floor = row.hop_cpu_us.zip(floor.hop_cpu_us).map(|(own, floor)| own / floor);
         row.added_p50_to_floor = direct
             .filter(|_| row.mode != Mode::Direct)
             .map(|direct| added(row.p50_us, direct.p50_us, floor.p50_us));
@@ -71,11 +62,7 @@ pub(super) fn rows(totals: BTreeMap<(usize, Mode), Total>) -> Vec<Row> {
 /// What a mode adds to the p50 of direct, as a multiple of what the floor adds. Not a number when
 /// the floor seems to add nothing: the machine was then too noisy to tell.
 fn added(own_us: f64, direct_us: f64, floor_us: f64) -> f64 {
-    if floor_us > direct_us {
-        (own_us - direct_us) / (floor_us - direct_us)
-    } else {
-        f64::NAN
-    }
+    if floor_us > direct_us { (own_us - direct_us) / (floor_us - direct_us) } else { f64::NAN }
 }
 
 fn row(sessions: usize, mode: Mode, mut total: Total) -> Row {
@@ -149,10 +136,7 @@ mod tests {
     use super::*;
 
     fn total(micros: u64, executions: u64) -> Total {
-        let mut total = Total {
-            executions,
-            ..Total::default()
-        };
+        let mut total = Total { executions, ..Total::default() };
         total.latencies.add(Duration::from_micros(micros));
         total.elapsed = Duration::from_micros(micros);
         total.hop_cpu = Some(Duration::from_micros(micros));
@@ -178,10 +162,6 @@ mod tests {
 
     #[test]
     fn a_floor_that_adds_nothing_gives_no_ratio() {
-        assert!(
-            rows_of(100, 90, 120)[2]
-                .added_p50_to_floor
-                .is_some_and(f64::is_nan)
-        );
+        assert!(rows_of(100, 90, 120)[2].added_p50_to_floor.is_some_and(f64::is_nan));
     }
 }

@@ -15,17 +15,10 @@ const FLOOR_RATE: f64 = 0.4;
 
 pub(super) fn goals(rows: &[Row]) -> Vec<Goal> {
     let errors: u64 = rows.iter().map(|row| row.errors).sum();
-    let gaps: u64 = rows
-        .iter()
-        .map(|row| row.executions.abs_diff(row.answers))
-        .sum();
+    let gaps: u64 = rows.iter().map(|row| row.executions.abs_diff(row.answers)).sum();
     let mut goals = vec![
         Goal::at_most("all modes: errors", errors as f64, 0.0),
-        Goal::at_most(
-            "all modes: executions that are not answers",
-            gaps as f64,
-            0.0,
-        ),
+        Goal::at_most("all modes: executions that are not answers", gaps as f64, 0.0),
     ];
     for row in rows {
         let name = |what: &str| format!("{} at {}: {what}", row.mode.name(), row.sessions);
@@ -87,63 +80,15 @@ mod tests {
     fn each_figure_beyond_its_limit_misses_a_goal() {
         let good = || row(Mode::HttpBuffered, 1);
         assert_eq!(missed(good()), 0);
-        assert_eq!(
-            missed(Row {
-                errors: 1,
-                ..good()
-            }),
-            1
-        );
-        assert_eq!(
-            missed(Row {
-                executions: 11,
-                ..good()
-            }),
-            1
-        );
-        assert_eq!(
-            missed(Row {
-                executions: 9,
-                ..good()
-            }),
-            1
-        );
-        assert_eq!(
-            missed(Row {
-                cpu_to_floor: Some(2.1),
-                ..good()
-            }),
-            1
-        );
-        assert_eq!(
-            missed(Row {
-                added_p50_to_floor: Some(2.1),
-                ..good()
-            }),
-            1
-        );
+        assert_eq!(missed(Row { errors: 1, ..good() }), 1);
+        assert_eq!(missed(Row { executions: 11, ..good() }), 1);
+        assert_eq!(missed(Row { executions: 9, ..good() }), 1);
+        assert_eq!(missed(Row { cpu_to_floor: Some(2.1), ..good() }), 1);
+        assert_eq!(missed(Row { added_p50_to_floor: Some(2.1), ..good() }), 1);
         let crowded = || row(Mode::HttpBuffered, 32);
-        assert_eq!(
-            missed(Row {
-                added_p50_to_floor: Some(2.1),
-                ..crowded()
-            }),
-            0
-        );
-        assert_eq!(
-            missed(Row {
-                rate_to_floor: Some(0.4),
-                ..crowded()
-            }),
-            1
-        );
-        assert_eq!(
-            missed(Row {
-                rate_to_direct: Some(0.3),
-                ..row(Mode::Floor, 1)
-            }),
-            1
-        );
+        assert_eq!(missed(Row { added_p50_to_floor: Some(2.1), ..crowded() }), 0);
+        assert_eq!(missed(Row { rate_to_floor: Some(0.4), ..crowded() }), 1);
+        assert_eq!(missed(Row { rate_to_direct: Some(0.3), ..row(Mode::Floor, 1) }), 1);
     }
 
     #[test]
