@@ -144,7 +144,7 @@ CREATE INDEX call_by_project ON call (project_id, position);
 CREATE INDEX call_open ON call (position) WHERE outcome = '';
 
 CREATE TABLE audit_entry (
-    position BIGINT PRIMARY KEY NOT NULL,
+    position INTEGER PRIMARY KEY NOT NULL,
     tenant TEXT NOT NULL,
     -- Empty for what belongs to no project.
     project_id TEXT NOT NULL,

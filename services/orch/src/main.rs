@@ -10,8 +10,8 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
-/// Gives memory back that is not used any more: hashing a password takes 19 MB for a moment, and
-/// the system's allocator keeps them.
+/// Gives memory back that is not used any more: hashing a password takes megabytes for a
+/// moment, and the system's allocator keeps them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
