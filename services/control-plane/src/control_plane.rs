@@ -134,7 +134,7 @@ impl ControlPlane {
     }
 
     /// Every route of the control plane, for one listener: gRPC, grpc-web, health, reflection and
-    /// the REST of the console and the seed.
+    /// the REST of the console and of the guide.
     pub fn router(&self) -> axum::Router {
         router(&self.app)
     }

@@ -31,7 +31,7 @@ pub(super) fn split(field: &str, text: &str) -> Result<SplitUrl, Refusal> {
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(bad());
     }
-    // Written plainly, the text is its own shown form; the seed's clients compare it so.
+    // Written plainly, the text is its own shown form; clients of the guide compare it so.
     if !text.contains(['?', '#', '@', '\\']) && !text.chars().any(|c| c.is_control() || c == ' ') {
         let plain = text.starts_with("http://") || text.starts_with("https://");
         let shown = if plain { text.to_owned() } else { url.into() };
