@@ -212,7 +212,8 @@ pub(crate) async fn execute<A: Aggregate>(
     ))
 }
 
-/// Appends an event that needs no decision, such as a denial or a login.
+/// Appends an event that needs no decision, such as a denial or a login. As with a command, who
+/// looks afterwards finds it.
 pub(crate) async fn note(
     app: &App,
     ctx: &Ctx,
@@ -220,7 +221,10 @@ pub(crate) async fn note(
     event: &Event,
 ) -> Result<Appended, Refusal> {
     let append = Append::new(stream, Expected::Any, vec![new_event(app, ctx, event)]);
-    append_once(app, append).await.map_err(fault::append)
+    let appended = append_once(app, append).await.map_err(fault::append)?;
+    let position = app.store.wait_position(&appended).await.map_err(fault::store)?;
+    read_back(app, position).await?;
+    Ok(appended)
 }
 
 /// The state of an aggregate and its version.

@@ -10,11 +10,6 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
-/// Gives memory back that is not used any more: hashing a password takes megabytes for a
-/// moment, and the system's allocator keeps them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match Cli::parse().command {
         // These two stay free of the asynchronous runtime: a machine may run hundreds of them.

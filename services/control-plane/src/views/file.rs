@@ -113,6 +113,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(5))
         .pragma("cache_size", "-2000")
         .pragma("temp_store", "memory")
+        .pragma("wal_autocheckpoint", "4000")
         .disable_statement_logging()
 }
 
