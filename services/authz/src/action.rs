@@ -53,6 +53,8 @@ actions! {
     ServersRead = "servers"."read";
     /// Register, change, enable, disable and delete servers and tools; import.
     ServersWrite = "servers"."write";
+    /// Take a changed definition of a tool as the one that clients may use.
+    ServersApprove = "servers"."approve";
     /// Try a server's connection.
     ServersTest = "servers"."test";
     /// See launch values: arguments, environment, headers.

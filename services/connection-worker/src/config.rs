@@ -13,6 +13,18 @@ pub struct WorkerConfig {
     pub base_env: Vec<(String, String)>,
     /// Most exchanges under way with one server; more are refused.
     pub max_in_flight: usize,
+    /// Most attachments of edges and sessions to one server; more are refused.
+    pub max_attachments: usize,
+    /// Most connections of single clients to one server with isolation `session`.
+    pub max_sessions_per_server: usize,
+    /// Most connections of single clients to all servers of a project.
+    pub max_sessions_per_project: usize,
+    /// How long a client's connection that nobody uses is kept.
+    pub session_idle: Duration,
+    /// The same, once the client's session ended.
+    pub session_left_idle: Duration,
+    /// How long a client's connection is kept at the most, used or not.
+    pub session_max_age: Duration,
     /// Most connections that are set up at a time without anybody waiting for them.
     pub max_starts: usize,
     /// How long a list of an upstream may take.
@@ -41,6 +53,12 @@ impl WorkerConfig {
             reaper,
             base_env,
             max_in_flight: 1_024,
+            max_attachments: 4_096,
+            max_sessions_per_server: 64,
+            max_sessions_per_project: 256,
+            session_idle: Duration::from_secs(600),
+            session_left_idle: Duration::from_secs(60),
+            session_max_age: Duration::from_secs(24 * 3_600),
             max_starts: 32,
             list_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(30),

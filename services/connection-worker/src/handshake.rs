@@ -8,14 +8,14 @@ use bus::{Incoming, Server, ServerSide};
 use domain::server::Transport;
 use domain::{ServerId, TenantId};
 use mcp::ListKind;
-use mcp::client::{LearnLimits, learn_catalogue};
+use mcp::client::{EraChoice, LearnLimits, learn_catalogue};
 use prost::Message;
 use proto::internal::v1::{TestFrame, TestRequest};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{ActorDeps, ConnectionSpec, Dialed, Step, cause};
+use crate::connection::{ActorDeps, ConnectionSpec, Dialed, Introduction, Step, cause};
 use crate::stdio::StderrRing;
 
 /// Most tests under way; more are refused.
@@ -60,7 +60,8 @@ async fn test(deps: &ActorDeps, incoming: &Incoming, told: &Told<'_>) {
     };
     let start = Instant::now();
     let stderr = Arc::<StderrRing>::default();
-    let dialed = match deps.dialer.dial(&spec, &stderr).await {
+    let introduction = Introduction::of_server(EraChoice::Probe, spec.config.isolation);
+    let dialed = match deps.dialer.dial(&spec, &stderr, &introduction).await {
         Ok(dialed) => dialed,
         Err(error) => {
             // What was passed on the way is known from where it ended.
@@ -76,7 +77,7 @@ async fn test(deps: &ActorDeps, incoming: &Incoming, told: &Told<'_>) {
         }
     };
     for (step, took) in &dialed.steps {
-        let revision = dialed.link.connection.hello().revision.as_str();
+        let revision = dialed.link.connection.hello().protocol.as_str();
         let detail = if *step == Step::Initialize { revision } else { "" };
         told.step(*step, detail, *took).await;
     }

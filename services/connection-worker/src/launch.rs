@@ -167,6 +167,8 @@ fn url_secrets(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use domain::server::Isolation;
+
     use super::*;
 
     fn bundle(json: &str) -> LaunchBundle {
@@ -186,6 +188,7 @@ mod tests {
             timeout_s: 30,
             read_timeout_s: None,
             auto_approve: vec![],
+            isolation: Isolation::default(),
         }
     }
 

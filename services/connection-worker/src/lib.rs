@@ -14,7 +14,8 @@
 //! - Nothing here decides who may call what, and nothing reaches a database.
 //!
 //! Where to look: `plan` says what to start and stop, `owner` does it; `connection` is the actor
-//! of one server; `exchange` the path of a call; `stdio` and [`reaper`] the child processes;
+//! of one server; `session` the connections of single clients; `exchange` the path of a call and
+//! of what is listened to; `stdio` and [`reaper`] the child processes;
 //! `mask` and `launch` the secrets.
 
 mod backoff;
@@ -29,6 +30,8 @@ mod owner;
 mod plan;
 pub mod reaper;
 mod server_log;
+mod session;
+mod severity;
 mod stdio;
 mod worker;
 

@@ -4,11 +4,43 @@ use std::time::Duration;
 
 use domain::ProjectId;
 use domain::call::CallOutcome;
-use metrics::{Counter, Histogram, Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
 
 const SETUP: &str = "mcp_orch_connection_setup_seconds";
 const RESPONSE: &str = "mcp_orch_response_seconds";
 const REQUESTS: &str = "mcp_orch_requests_total";
+const SESSIONS: &str = "mcp_orch_session_connections";
+const CHECKOUTS: &str = "mcp_orch_session_checkouts_total";
+const ATTACHMENTS: &str = "mcp_orch_attachments";
+
+/// Where the connection of a client session came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checkout {
+    /// It stood already.
+    Reused,
+    /// The spare process was at hand.
+    Warm,
+    /// It had to be set up from the start.
+    Cold,
+    /// A limit was reached.
+    Refused,
+}
+
+impl Checkout {
+    const ALL: [Self; 4] = [Self::Reused, Self::Warm, Self::Cold, Self::Refused];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reused => "reused",
+            Self::Warm => "warm",
+            Self::Cold => "cold",
+            Self::Refused => "refused",
+        }
+    }
+}
 
 /// Says what the numbers mean; once a process.
 pub(crate) fn describe() {
@@ -27,6 +59,12 @@ pub(crate) fn describe() {
         "Requests to upstreams by how they ended: their rate is the throughput, the share of what \
          is not ok or cancelled the error rate."
     );
+    describe_gauge!(SESSIONS, "Connections of single clients that stand or are being set up.");
+    describe_counter!(
+        CHECKOUTS,
+        "Connections of single clients that were asked for, by where they came from."
+    );
+    describe_gauge!(ATTACHMENTS, "Edges and sessions that listen to a server.");
 }
 
 /// The meters of one server, looked up once.
@@ -34,6 +72,9 @@ pub(crate) struct Meters {
     setup: Histogram,
     response: Histogram,
     requests: [Counter; CallOutcome::ALL.len()],
+    sessions: Gauge,
+    checkouts: [Counter; Checkout::ALL.len()],
+    attachments: Gauge,
 }
 
 impl Meters {
@@ -49,7 +90,18 @@ impl Meters {
                 "outcome" => outcome.as_str(),
             )
         };
+        let checkout = |how: Checkout| {
+            counter!(
+                CHECKOUTS,
+                "project" => project.clone(),
+                "server" => server.clone(),
+                "from" => how.as_str(),
+            )
+        };
         Self {
+            sessions: gauge!(SESSIONS, &labels),
+            checkouts: Checkout::ALL.map(checkout),
+            attachments: gauge!(ATTACHMENTS, &labels),
             setup: histogram!(SETUP, &labels),
             response: histogram!(RESPONSE, &labels),
             requests: CallOutcome::ALL.map(request),
@@ -59,6 +111,34 @@ impl Meters {
     /// A connection stands.
     pub(crate) fn set_up(&self, took: Duration) {
         self.setup.record(took);
+    }
+
+    /// The connection of a client session is being set up.
+    pub(crate) fn session_began(&self) {
+        self.sessions.increment(1.0);
+    }
+
+    /// The connection of a client session is gone.
+    pub(crate) fn session_ended(&self) {
+        self.sessions.decrement(1.0);
+    }
+
+    /// A connection for a client session was asked for.
+    pub(crate) fn checked_out(&self, how: Checkout) {
+        let place = Checkout::ALL.iter().position(|known| *known == how);
+        if let Some(counter) = place.and_then(|place| self.checkouts.get(place)) {
+            counter.increment(1);
+        }
+    }
+
+    /// Somebody listens.
+    pub(crate) fn attached(&self) {
+        self.attachments.increment(1.0);
+    }
+
+    /// And no longer.
+    pub(crate) fn detached(&self) {
+        self.attachments.decrement(1.0);
     }
 
     /// A request ended; `upstream` is how long the upstream had it, where it answered.

@@ -14,14 +14,18 @@ use std::time::Duration;
 use backplane::subject;
 use bus::{BusError, Subject};
 use domain::connection::{ConnectionState, Observation};
+use domain::server::Isolation;
 use domain::{ServerId, TenantId};
-use tokio::sync::watch;
+use mcp::Protocol;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Actor, ActorDeps, ConnectionSpec, Observer, Report, Slot};
+use crate::exchange::{self, Served};
 use crate::plan::{Action, Desired, plan};
-use crate::{exchange, server_log};
+use crate::server_log;
+use crate::session::Pool;
 
 /// How soon what could not be done is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -89,10 +93,14 @@ impl Owner {
         let mut complete = true;
         for action in plan(&desired, &kept) {
             let done = match action {
-                Action::Start(spec) => self.start(spec, None).await,
+                Action::Start(spec) => {
+                    let spoken = self.recorded_protocol(&spec);
+                    self.start(spec, spoken, None).await
+                }
+                // Another configuration may be of another program: what it speaks is not known.
                 Action::Restart(spec) => {
                     let before = self.stop(spec.server).await;
-                    self.start(spec, before).await
+                    self.start(spec, None, before).await
                 }
                 Action::Rename(spec) => {
                     if let Some(owned) = self.owned.get_mut(&spec.server) {
@@ -139,28 +147,49 @@ impl Owner {
             .collect()
     }
 
-    /// Serves a server and keeps its connection, once `before` is gone.
+    /// What the server was last seen to speak.
+    fn recorded_protocol(&self, spec: &ConnectionSpec) -> Option<Protocol> {
+        let view = self.deps.replica.read().connection(&spec.server);
+        Protocol::parse(&view.observation.revision)
+    }
+
+    /// Serves a server, which was seen to speak `spoken`, and keeps its connection, once `before`
+    /// is gone.
     async fn start(
         &mut self,
         spec: Arc<ConnectionSpec>,
+        spoken: Option<Protocol>,
         before: Option<JoinHandle<()>>,
     ) -> Result<(), BusError> {
         let stop = CancellationToken::new();
         let max_in_flight = self.deps.config.max_in_flight;
         let exchanges = self.serve(subject::exchange(spec.server), EXCHANGE_QUEUE).await?;
         let logs = self.serve(subject::worker_stderr(spec.server), LOG_QUEUE).await?;
-        let slot = Arc::new(Slot::new(Arc::clone(&spec), max_in_flight));
+        let slot = Arc::new(Slot::new(Arc::clone(&spec), max_in_flight, spoken));
+        let stands = Arc::new(Notify::new());
+        let pool = (spec.config.isolation == Isolation::Session)
+            .then(|| Pool::new(Arc::clone(&self.deps), Arc::clone(&slot), stop.clone()));
+        let served = Served {
+            deps: Arc::clone(&self.deps),
+            slot: Arc::clone(&slot),
+            pool: pool.clone(),
+            stop: stop.clone(),
+        };
         let serving = vec![
-            tokio::spawn(exchange::serve(Arc::clone(&slot), exchanges, stop.clone())),
+            tokio::spawn(exchange::serve(served, exchanges)),
             tokio::spawn(server_log::serve(Arc::clone(&slot), logs, stop.clone())),
         ];
-        let actor = Actor::new(Arc::clone(&self.deps), Arc::clone(&slot), stop.clone());
+        let (shared, told) = (Arc::clone(&slot), Arc::clone(&stands));
+        let actor = Actor::new(Arc::clone(&self.deps), shared, told, stop.clone());
         let actor = self.deps.tasks.spawn(async move {
             if let Some(before) = before {
                 // Whatever became of it, it is over.
                 drop(before.await);
             }
-            actor.run().await;
+            match pool {
+                Some(pool) => drop(tokio::join!(actor.run(), pool.run(stands))),
+                None => actor.run().await,
+            }
         });
         self.noted.remove(&spec.server);
         self.owned.insert(spec.server, Owned { slot, spec, stop, serving, actor });

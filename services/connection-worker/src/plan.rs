@@ -63,7 +63,7 @@ pub(crate) fn plan(
 
 #[cfg(test)]
 mod tests {
-    use domain::server::{ServerConfig, Transport};
+    use domain::server::{Isolation, ServerConfig, Transport};
     use domain::{SecretRef, TenantId};
     use uuid::Uuid;
 
@@ -81,6 +81,7 @@ mod tests {
                 timeout_s: 30,
                 read_timeout_s: None,
                 auto_approve: vec![],
+                isolation: Isolation::default(),
             },
         };
         change(&mut spec);

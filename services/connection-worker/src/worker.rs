@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::WorkerConfig;
 use crate::connection::{ActorDeps, Dialer};
 use crate::owner::Owner;
+use crate::session::Projects;
 use crate::{handshake, meters};
 
 /// Most requests for tests that wait.
@@ -79,6 +80,7 @@ impl Worker {
             event_ids,
             random,
             starts: Semaphore::new(config.max_starts),
+            projects: Projects::new(config.max_sessions_per_project),
             tasks,
             config,
         };

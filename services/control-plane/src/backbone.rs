@@ -1,7 +1,7 @@
 //! The bus side: what edges and workers, which have no database, ask of the control plane.
 //!
-//! - [`publisher`](self): every event on `evt.*`, in the order of positions, and a beat every
-//!   second that says how far it is.
+//! - [`publisher`](self): every event but those of calls on `evt.*`, in the order of positions,
+//!   and a beat every second that says how far it is.
 //! - `snapshot`: the configuration events up to a position, for who begins or lost something.
 //! - `journal`: appends of what edges and workers saw, answered after the commit.
 //! - `catalogue`: a server's last catalogue by its hash.

@@ -52,6 +52,9 @@ pub fn split(spec: &ServerSpec) -> Result<(Transport, LaunchBundle), Refusal> {
             "must be stdio, sse, streamable_http or probe",
         ));
     }
+    if pb::Isolation::try_from(spec.isolation).is_err() {
+        return Err(Refusal::invalid("spec.isolation", "must be shared or session"));
+    }
     if spec.disabled && spec.command.trim().is_empty() && spec.url.trim().is_empty() {
         return Ok((Transport::Unset, unset_bundle(spec)?));
     }

@@ -15,12 +15,14 @@ mod client_config;
 mod failure;
 mod login;
 mod member;
+mod page;
 mod project;
 mod request;
 mod server;
 mod server_item;
 mod server_work;
 mod time;
+mod tool;
 
 use std::sync::Arc;
 
@@ -73,8 +75,10 @@ routes! {
     post "/projects/{id}/servers/{sid}/toggle" => server::toggle;
     post "/projects/{id}/servers/{sid}/test" => server_work::test;
     get "/projects/{id}/servers/{sid}/log" => server_work::log;
-    get "/projects/{id}/servers/{sid}/tools" => server_work::tools;
-    post "/projects/{id}/servers/{sid}/tools/{tool}/toggle" => server::toggle_tool;
+    get "/projects/{id}/servers/{sid}/tools" => tool::tools;
+    post "/projects/{id}/servers/{sid}/tools/approve" => tool::approve_all;
+    post "/projects/{id}/servers/{sid}/tools/{tool}/approve" => tool::approve;
+    post "/projects/{id}/servers/{sid}/tools/{tool}/toggle" => tool::toggle_tool;
     get "/projects/{id}/cline-config" => client_config::cline;
     post "/projects/{id}/client-configs" => client_config::mint;
     get "/projects/{id}/api-keys" => api_key::list;
@@ -250,6 +254,31 @@ mod tests {
             Value::Array(list) => list.iter().for_each(|value| collect(value, references)),
             _ => {}
         }
+    }
+
+    #[test]
+    fn every_page_is_asked_for_in_the_same_way() {
+        let document = document();
+        let items = document["paths"].as_object().unwrap().values();
+        let mut pages = 0;
+        for operation in items.filter_map(|item| item.get("get")) {
+            let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            if !answer["$ref"].as_str().is_some_and(|name| name.ends_with("Page")) {
+                continue;
+            }
+            pages += 1;
+            for name in ["page_size", "page_token"] {
+                let parameters = operation["parameters"].as_array().unwrap().iter();
+                let found: Vec<_> = parameters.filter(|one| one["name"] == name).collect();
+                assert_eq!(found.len(), 1, "{operation}");
+                assert_eq!(
+                    (&found[0]["in"], &found[0]["required"]),
+                    (&"query".into(), &false.into())
+                );
+                assert!(found[0]["description"].is_string());
+            }
+        }
+        assert_eq!(pages, 6);
     }
 
     #[test]

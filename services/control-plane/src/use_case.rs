@@ -36,6 +36,7 @@ pub mod server_set_tool;
 pub mod server_test;
 pub mod server_tools;
 pub mod server_update;
+pub mod tool_approve;
 pub mod user_register;
 
 pub use api_key_create::{CreateApiKey, CreatedApiKey, create_api_key};
@@ -67,4 +68,5 @@ pub use server_set_tool::{SetToolEnabled, set_tool_enabled};
 pub use server_test::{TestReport, TestStep, test_server};
 pub use server_tools::list_tools;
 pub use server_update::{UpdateServer, update_server};
+pub use tool_approve::{ApproveTool, ApprovedTool, Approving, approve_tool};
 pub use user_register::{RegisterUser, create_user, register_user};

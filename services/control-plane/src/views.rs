@@ -10,15 +10,21 @@
 mod api_keys;
 mod apply;
 mod audit;
+mod bulk;
 mod calls;
 mod checkpoint;
+mod decoded;
+mod definitions;
 mod file;
 mod identity;
 mod insert;
 mod model;
 mod projector;
 mod projects;
+mod rows;
 mod servers;
+
+use std::sync::Arc;
 
 use domain::{ErrorCode, Refusal};
 use event_store::Position;
@@ -27,6 +33,8 @@ use tokio::sync::watch;
 
 pub use checkpoint::Checkpoint;
 pub(crate) use checkpoint::read as read_checkpoint;
+pub(crate) use decoded::Decoded;
+pub(crate) use definitions::Definition;
 pub(crate) use file::connect;
 pub use file::{OpenViewsError, TABLES, prepare};
 pub use model::{
@@ -54,6 +62,7 @@ pub struct Halted;
 pub struct Views {
     pool: SqlitePool,
     progress: watch::Receiver<Progress>,
+    decoded: Arc<Decoded>,
 }
 
 impl Views {
@@ -73,6 +82,11 @@ impl Views {
             .await
             .map_err(|_| Halted)?;
         if seen.position >= position { Ok(()) } else { Err(Halted) }
+    }
+
+    /// What the events say that were written last: the projector asks here first.
+    pub(crate) fn decoded(&self) -> &Decoded {
+        &self.decoded
     }
 
     /// Closes the file.

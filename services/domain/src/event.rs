@@ -162,6 +162,13 @@ pub enum ServerEvent {
         /// The upstream's own name.
         tool: String,
     },
+    /// An Owner approved a definition of this tool.
+    ToolApproved {
+        /// The upstream's own name.
+        tool: String,
+        /// SHA-256 over the definition, lower-case hexadecimal.
+        hash: String,
+    },
     /// It is gone.
     Deleted,
 }

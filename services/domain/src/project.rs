@@ -57,6 +57,33 @@ impl Naming {
     }
 }
 
+/// What happens when a tool's definition is not the one that was approved. The first definition
+/// that is seen of a tool is approved by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ToolPinning {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Members are shown it; clients use the tool.
+    Warn,
+    /// Clients do not see the tool, and cannot call it, until an Owner approves.
+    Block,
+}
+
+impl ToolPinning {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Warn, Self::Block];
+
+    /// The name in requests and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Warn => "warn",
+            Self::Block => "block",
+        }
+    }
+}
+
 /// What an Owner can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProjectSettings {
@@ -68,6 +95,8 @@ pub struct ProjectSettings {
     pub unified_enabled: bool,
     /// Days for which arguments and results are kept, 0–3650; 0 keeps none.
     pub body_retention_days: u32,
+    /// What a changed definition of a tool leads to.
+    pub tool_pinning: ToolPinning,
 }
 
 impl ProjectSettings {
@@ -82,6 +111,7 @@ impl Default for ProjectSettings {
             naming: Naming::default(),
             unified_enabled: true,
             body_retention_days: 30,
+            tool_pinning: ToolPinning::default(),
         }
     }
 }
@@ -148,6 +178,8 @@ pub enum ProjectCommand {
         unified_enabled: Option<bool>,
         /// Another retention.
         body_retention_days: Option<u32>,
+        /// Another way with changed tools.
+        tool_pinning: Option<ToolPinning>,
     },
     /// Let a user in, or give a member another role.
     SetMember {
@@ -234,6 +266,7 @@ fn change(project: &ActiveProject, command: ProjectCommand) -> Result<Vec<Projec
         naming,
         unified_enabled,
         body_retention_days,
+        tool_pinning,
     } = command
     else {
         return Ok(vec![]);
@@ -250,6 +283,7 @@ fn change(project: &ActiveProject, command: ProjectCommand) -> Result<Vec<Projec
         naming: naming.unwrap_or(before.naming),
         unified_enabled: unified_enabled.unwrap_or(before.unified_enabled),
         body_retention_days: body_retention_days.unwrap_or(before.body_retention_days),
+        tool_pinning: tool_pinning.unwrap_or(before.tool_pinning),
     };
     let name = name.filter(|name| *name != project.name);
     let description = description.filter(|text| *text != project.description);

@@ -2,7 +2,7 @@
 //!
 //! What it *is* at the moment is an observation, in [`crate::connection`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::error::{ErrorCode, Refusal};
@@ -82,6 +82,29 @@ pub struct HttpTarget {
     pub proxy: Option<String>,
 }
 
+/// Whose connection a client's requests take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Isolation {
+    /// One connection for all clients.
+    #[default]
+    Shared,
+    /// A connection of its own for each client session.
+    Session,
+}
+
+impl Isolation {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Shared, Self::Session];
+
+    /// The name in requests and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Session => "session",
+        }
+    }
+}
+
 /// What a server is configured to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
@@ -95,6 +118,8 @@ pub struct ServerConfig {
     pub read_timeout_s: Option<u32>,
     /// Tools that clients may run without asking.
     pub auto_approve: Vec<String>,
+    /// Whose connection a client's requests take.
+    pub isolation: Isolation,
 }
 
 impl ServerConfig {
@@ -186,6 +211,14 @@ pub struct ActiveServer {
     pub disabled: bool,
     /// Tools that clients do not see, by the upstream's own names.
     pub disabled_tools: BTreeSet<String>,
+    /// The hash of the definition that an Owner approved, by the tool's own name. A tool that is
+    /// not in here has the first definition that was observed of it as its approved one.
+    pub approved_tools: BTreeMap<String, String>,
+}
+
+impl ActiveServer {
+    /// Most tools that are switched off, and most that are approved.
+    pub const MAX_TOOLS: usize = 10_000;
 }
 
 /// The state of a server.
@@ -231,6 +264,14 @@ pub enum ServerCommand {
         /// Whether clients see it.
         enabled: bool,
     },
+    /// Take a tool's definition as the one that clients may use. Whether it is the one that the
+    /// server has now is the caller's to know.
+    ApproveTool {
+        /// The upstream's own name.
+        tool: String,
+        /// SHA-256 over the definition, lower-case hexadecimal.
+        hash: String,
+    },
     /// Forget it.
     Delete,
 }
@@ -253,6 +294,9 @@ pub fn decide(state: &Server, command: ServerCommand) -> Result<Vec<ServerEvent>
         }
         (Server::Active(server), ServerCommand::SetTool { tool, enabled }) => {
             set_tool(server, tool, enabled)
+        }
+        (Server::Active(server), ServerCommand::ApproveTool { tool, hash }) => {
+            approve_tool(server, tool, hash)
         }
         (Server::Active(_), ServerCommand::Delete) => Ok(vec![ServerEvent::Deleted]),
         (Server::Absent | Server::Deleted, _) => Err(Refusal::not_found("server")),
@@ -292,12 +336,36 @@ fn set_tool(
     }
     match (server.disabled_tools.contains(&tool), enabled) {
         (true, true) => Ok(vec![ServerEvent::ToolEnabled { tool }]),
-        (false, false) if server.disabled_tools.len() >= 10_000 => Err(Refusal::new(
-            ErrorCode::ResourceExhausted,
-            "10,000 tools are switched off already: disable the server instead",
-        )),
+        (false, false) if server.disabled_tools.len() >= ActiveServer::MAX_TOOLS => {
+            Err(Refusal::new(
+                ErrorCode::ResourceExhausted,
+                "10,000 tools are switched off already: disable the server instead",
+            ))
+        }
         (false, false) => Ok(vec![ServerEvent::ToolDisabled { tool }]),
         _ => Ok(vec![]),
+    }
+}
+
+fn approve_tool(
+    server: &ActiveServer,
+    tool: String,
+    hash: String,
+) -> Result<Vec<ServerEvent>, Refusal> {
+    // Longer than what can be switched off: what an upstream calls its tools is its own affair.
+    if tool.is_empty() || tool.len() > 65_536 {
+        return Err(Refusal::invalid("tool", "must have 1 to 65536 bytes"));
+    }
+    if hash.len() != 64 || !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(Refusal::invalid("hash", "must be 64 lower-case hexadecimal digits"));
+    }
+    match server.approved_tools.get(&tool) {
+        Some(approved) if *approved == hash => Ok(vec![]),
+        None if server.approved_tools.len() >= ActiveServer::MAX_TOOLS => Err(Refusal::new(
+            ErrorCode::ResourceExhausted,
+            "10,000 tools of the server are approved already: register it anew",
+        )),
+        _ => Ok(vec![ServerEvent::ToolApproved { tool, hash }]),
     }
 }
 
@@ -312,6 +380,7 @@ pub fn evolve(state: Server, event: &ServerEvent) -> Server {
                 config: config.clone(),
                 disabled: *disabled,
                 disabled_tools: BTreeSet::new(),
+                approved_tools: BTreeMap::new(),
             });
         }
         (_, ServerEvent::Deleted) => return Server::Deleted,
@@ -328,6 +397,9 @@ pub fn evolve(state: Server, event: &ServerEvent) -> Server {
         }
         ServerEvent::ToolEnabled { tool } => {
             server.disabled_tools.remove(tool);
+        }
+        ServerEvent::ToolApproved { tool, hash } => {
+            server.approved_tools.insert(tool.clone(), hash.clone());
         }
         ServerEvent::Registered { .. } | ServerEvent::Deleted => {}
     }

@@ -1,95 +1,196 @@
 //! One call on its way: routed, sent through the bus to the worker that owns the server, recorded,
-//! answered.
+//! answered. It knows nothing of the era that its client speaks: see [`Caller`].
 //!
-//! The body is never parsed: a name or URI is spliced in on the way there, the client's id and
-//! namespaced URIs on the way back. A client that goes away does not end the call (up to revision
-//! 2025-11-25 a disconnect is no cancel): it runs to its end and is recorded.
+//! The body is never parsed: a name or URI is spliced in on the way there, namespaced URIs on the
+//! way back. The client's id is put around an answer by whoever sends it.
+
+mod ending;
+mod rounds;
+mod running;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use backplane::exchange::{Exchange, ExchangeError, Frame};
+use backplane::exchange::{Answer, Exchange};
 use bus::BusError;
 use bytes::Bytes;
 use domain::call::{CallOutcome, CallSubject};
 use domain::project::AuditMode;
+use domain::server::Isolation;
 use domain::{CallId, ErrorCode};
+use mcp::catalogue::Feature;
 use mcp::envelope;
 use mcp::server::Method;
 use mcp::{Id, splice};
-use proto::events::v1::CallOutcome as WireOutcome;
-use proto::internal::v1::{ExchangeFailure, ExchangeOpen, Finished, finished};
+use proto::internal::v1::{ExchangeOpen, Peer};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::auth::Grant;
 use crate::edge::Shared;
 use crate::merged::{Merged, MergedServer};
 use crate::record::{self, Arguments, CallMeta, Ending, Unrecorded};
-use crate::route::{check_offered, route};
-use crate::session::{RunningGuard, Session};
+use crate::route::{Routed, check_offered, route};
+use crate::session::RunningGuard;
+
+pub(crate) use running::{Running, Said, notification_message};
 
 /// The JSON-RPC code of what went wrong between client and upstream; the reason says what.
 pub(crate) const GATEWAY_ERROR: i64 = -32000;
 
-/// What a call says to its client.
-#[derive(Debug)]
-pub(crate) enum Said {
-    /// A notification that belongs to the call.
-    Notification(Bytes),
-    /// The end: the answer, or nothing when the client cancelled.
-    Answer(Option<Bytes>),
+/// Who calls, as far as a call must know.
+pub(crate) struct Caller {
+    /// The client's name and version, for the record.
+    pub(crate) client: String,
+    /// What its calls are grouped by in the record; empty for nothing.
+    pub(crate) session: String,
+    /// The right to one more call, until its answer was taken. `None` at the limit: it is refused.
+    pub(crate) slot: Option<OwnedSemaphorePermit>,
+    /// Cancelled when the client wants no answer any more.
+    pub(crate) cancel: CancellationToken,
+    /// Dropped when the call is over.
+    pub(crate) guard: Option<RunningGuard>,
+    /// How the upstream gets to know it.
+    pub(crate) peer: Option<Peer>,
+    pub(crate) conduct: Conduct,
 }
 
-/// A call that was forwarded.
-pub(crate) struct Running {
-    /// `None` once the end was said.
-    live: Option<Box<Live>>,
-    /// Given back when the answer was taken, not when it came.
-    slot: Option<OwnedSemaphorePermit>,
+/// What the client's era says of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    /// A call whose [`Running`] is dropped runs to its end. What an upstream requires as input is
+    /// asked of the client, and the call goes on with it.
+    Sessions,
+    /// A call whose [`Running`] is dropped is cancelled. A result that requires input is an answer
+    /// like others.
+    Stateless,
+}
+
+/// A request whose server is known.
+pub(crate) struct Placed {
+    merged: Arc<Merged>,
+    server: usize,
+    method: Method,
+    routed: Routed,
+    /// Whether the server keeps a connection for each client.
+    pub(crate) isolation: Isolation,
+    arrived: Instant,
+}
+
+impl Placed {
+    /// The server that it goes to.
+    pub(crate) fn server(&self) -> &MergedServer {
+        &self.merged.servers[self.server]
+    }
+
+    /// The server's place in the scope.
+    pub(crate) fn place(&self) -> usize {
+        self.server
+    }
+
+    /// The upstream's own name, or URI.
+    pub(crate) fn target(&self) -> &str {
+        &self.routed.target
+    }
+
+    /// The parameters with the upstream's own name.
+    pub(crate) fn params(&self) -> &Bytes {
+        &self.routed.params
+    }
+
+    /// The same with other parameters, which name the same target.
+    pub(crate) fn with_params(mut self, params: Bytes) -> Self {
+        self.routed.params = params;
+        self
+    }
+}
+
+/// Finds the server of a request among those that its client sees. An error is the raw error for
+/// the client.
+pub(crate) fn place(
+    shared: &Shared,
+    merged: &Arc<Merged>,
+    method: Method,
+    params: Option<Bytes>,
+) -> Result<Placed, Bytes> {
+    let arrived = Instant::now();
+    let params = params.unwrap_or_else(|| Bytes::from_static(b"{}"));
+    let routed =
+        route(&merged.catalogue, method, &params).map_err(|unroutable| unroutable.error())?;
+    placed(shared, merged, method, routed, arrived)
+}
+
+/// A request for the server at a place of those that its client sees. An error is the raw error
+/// for the client.
+pub(crate) fn place_at(
+    shared: &Shared,
+    merged: &Arc<Merged>,
+    server: usize,
+    method: Method,
+    params: Bytes,
+) -> Result<Placed, Bytes> {
+    let (target, asked) = (String::new(), String::new());
+    let routed = Routed { server, target, params, asked };
+    placed(shared, merged, method, routed, Instant::now())
+}
+
+fn placed(
+    shared: &Shared,
+    merged: &Arc<Merged>,
+    method: Method,
+    mut routed: Routed,
+    arrived: Instant,
+) -> Result<Placed, Bytes> {
+    let server = &merged.servers[routed.server];
+    let isolation = check_offered(&shared.replica.read(), server.id, method, &routed)
+        .map_err(|unroutable| unroutable.error())?;
+    // Only where there are tasks a request can belong to one.
+    if merged.catalogue.offers(routed.server, Feature::Tasks)
+        && let Some(space) = merged.catalogue.namespace(routed.server)
+        && let Ok(params) = space.restore(&routed.params)
+    {
+        routed.params = params;
+    }
+    Ok(Placed {
+        merged: Arc::clone(merged),
+        server: routed.server,
+        method,
+        routed,
+        isolation,
+        arrived,
+    })
 }
 
 /// A call, from its admission to its end.
 struct Call {
     shared: Arc<Shared>,
-    id: Id,
     method: Method,
     merged: Arc<Merged>,
     server: usize,
     meta: CallMeta,
+    peer: Option<Peer>,
+    conduct: Conduct,
     arrived: Instant,
-    guard: RunningGuard,
+    cancel: CancellationToken,
+    _guard: Option<RunningGuard>,
     _permit: OwnedSemaphorePermit,
 }
 
-struct Live {
-    call: Call,
-    exchange: Exchange,
-    /// Microseconds from the arrival to the exchange.
-    before_us: u64,
-    is_cancelled: bool,
-}
-
-/// Routes and forwards a request. An error is the whole answer to the client: nothing was sent.
+/// Forwards a request. An error is the raw error for the client: nothing was sent.
 pub(crate) async fn begin(
     shared: &Arc<Shared>,
     grant: &Grant,
-    session: &Arc<Session>,
-    (id, method, params): (&Id, Method, Option<Bytes>),
+    caller: Caller,
+    placed: Placed,
 ) -> Result<Running, Bytes> {
-    let arrived = Instant::now();
-    let params = params.unwrap_or_else(|| Bytes::from_static(b"{}"));
-    let merged = shared.catalogues.get(&grant.scope).await;
-    let routed =
-        route(&merged.catalogue, method, &params).map_err(|unroutable| unroutable.answer(id))?;
-    let server = &merged.servers[routed.server];
-    check_offered(&shared.replica.read(), server.id, method, &routed)
-        .map_err(|unroutable| unroutable.answer(id))?;
+    let server = &placed.merged.servers[placed.server];
     let permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
-    let (Some(permit), Some(slot)) = (permit, session.call_slot()) else {
+    let (Some(permit), Some(slot)) = (permit, caller.slot) else {
         let message = "too many calls are under way: retry";
-        return Err(failure(id, ErrorCode::ResourceExhausted.reason(), message));
+        return Err(failure(ErrorCode::ResourceExhausted.reason(), message));
     };
+    let params = placed.routed.params;
     let meta = CallMeta {
         id: CallId::from_uuid(Uuid::now_v7()),
         tenant: grant.tenant,
@@ -99,39 +200,35 @@ pub(crate) async fn begin(
             project: grant.scope.project().clone(),
             server: server.id,
             server_name: server.name.clone(),
-            method: method.as_str().to_owned(),
-            target: routed.target,
+            method: placed.method.as_str().to_owned(),
+            target: placed.routed.target,
             api_key: Some(grant.key),
             started_at: (shared.clock)(),
         },
-        client: session.client().to_owned(),
-        mcp_session: short(session),
+        client: caller.client,
+        mcp_session: caller.session,
         arguments: splice::slice(&params, &["arguments"]).ok().flatten().unwrap_or_default(),
     };
     let call = Call {
         shared: Arc::clone(shared),
-        id: id.clone(),
-        method,
-        server: routed.server,
-        merged: Arc::clone(&merged),
+        method: placed.method,
+        server: placed.server,
+        merged: placed.merged,
         meta,
-        arrived,
-        // Before anything is waited for, so that no cancellation comes too early.
-        guard: session.begin(id),
+        peer: caller.peer,
+        conduct: caller.conduct,
+        arrived: placed.arrived,
+        cancel: caller.cancel,
+        _guard: caller.guard,
         _permit: permit,
     };
     if grant.settings.audit_mode != AuditMode::Strict {
-        return call.forward(routed.params, slot).await;
+        return call.forward(params, slot).await;
     }
     // Between the record of its start and its end a call must not vanish with its client.
-    let forwarded = shared.tasks.spawn(call.forward(routed.params, slot)).await;
-    let lost = |_| failure(id, ErrorCode::Internal.reason(), "the call was lost");
+    let forwarded = shared.tasks.spawn(call.forward(params, slot)).await;
+    let lost = |_| failure(ErrorCode::Internal.reason(), "the call was lost");
     forwarded.map_err(lost).and_then(|forwarded| forwarded)
-}
-
-fn short(session: &Session) -> String {
-    // Who holds the whole id may speak in the session: the record has enough to group by.
-    session.id.as_str().chars().take(12).collect()
 }
 
 impl Call {
@@ -144,15 +241,14 @@ impl Call {
         let admitted = record::admit(&self.shared.journal, &self.meta, started_at).await;
         if admitted == Err(Unrecorded) {
             let message = "the record cannot be written: retry later";
-            return Err(failure(&self.id, ErrorCode::Unavailable.reason(), message));
+            return Err(failure(ErrorCode::Unavailable.reason(), message));
         }
+        // Only an upstream that asks for input needs them again.
+        let kept = params.clone();
         let open = self.exchange_open(params);
         let before_us = micros(self.arrived);
         match Exchange::open(self.shared.bus.as_ref(), self.server().id, &open).await {
-            Ok(exchange) => {
-                let live = Live { call: self, exchange, before_us, is_cancelled: false };
-                Ok(Running { live: Some(Box::new(live)), slot: Some(slot) })
-            }
+            Ok(exchange) => Ok(Running::new(self, exchange, kept, before_us, slot)),
             Err(error) => Err(self.not_started(before_us, &error).await),
         }
     }
@@ -171,6 +267,8 @@ impl Call {
             progress_token: token.unwrap_or_default(),
             record: true,
             deadline_ms: 0,
+            peer: self.peer.clone(),
+            ..ExchangeOpen::default()
         }
     }
 
@@ -197,194 +295,24 @@ impl Call {
         let now = (self.shared.clock)();
         // Nothing ran: when the record fails too, the answer is the same.
         let _ = record::finish(&self.shared.journal, self.meta, ending, now).await;
-        failure(&self.id, ErrorCode::UpstreamUnavailable.reason(), &message)
+        failure(ErrorCode::UpstreamUnavailable.reason(), &message)
     }
 }
 
-/// An error of ours, with its stable reason.
-pub(crate) fn failure(id: &Id, reason: &str, message: &str) -> Bytes {
+/// A raw error of ours, with its stable reason.
+pub(crate) fn failure(reason: &str, message: &str) -> Bytes {
     let data = format!("{{\"reason\":\"{reason}\"}}");
-    envelope::error(Some(id), GATEWAY_ERROR, message, Some(data.as_bytes()))
+    envelope::error_object(GATEWAY_ERROR, message, Some(data.as_bytes()))
+}
+
+/// An answer as a message under its request's id.
+pub(crate) fn answer_message(id: &Id, answer: &Answer) -> Bytes {
+    match answer {
+        Ok(result) => envelope::response(id, result),
+        Err(error) => envelope::error_response(Some(id), error),
+    }
 }
 
 fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-impl Running {
-    /// What comes next. After [`Said::Answer`] there is nothing more. Dropping the call before
-    /// lets it run to its end.
-    pub(crate) async fn next(&mut self) -> Said {
-        let Some(live) = self.live.as_mut() else {
-            return Said::Answer(None);
-        };
-        match live.step().await {
-            Ok(notification) => Said::Notification(notification),
-            Err(finished) => match self.live.take() {
-                Some(live) => Said::Answer(live.conclude(finished).await),
-                None => Said::Answer(None),
-            },
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let (Some(mut live), slot) = (self.live.take(), self.slot.take()) else { return };
-        // Outside a runtime there is nothing left that could run to its end.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            loop {
-                if let Err(finished) = live.step().await {
-                    live.conclude(finished).await;
-                    drop(slot);
-                    return;
-                }
-            }
-        });
-    }
-}
-
-impl Live {
-    /// The next notification, or how it ended. Cancel-safe.
-    async fn step(&mut self) -> Result<Bytes, Finished> {
-        loop {
-            let frame = if self.is_cancelled {
-                self.exchange.next().await
-            } else {
-                tokio::select! {
-                    biased;
-                    frame = self.exchange.next() => frame,
-                    () = self.call.guard.cancel.cancelled() => {
-                        self.is_cancelled = true;
-                        // When the worker is gone, the next frame says so.
-                        let _ = self.exchange.cancel("cancelled by the client").await;
-                        continue;
-                    }
-                }
-            };
-            return match frame {
-                // Nothing is said to a client about a call that it cancelled.
-                Ok(Frame::Notification(_)) if self.is_cancelled => continue,
-                Ok(Frame::Notification(said)) => {
-                    let params = (!said.params.is_empty()).then_some(&said.params[..]);
-                    Ok(envelope::notification(&said.method, params))
-                }
-                Ok(Frame::Finished(finished)) => Err(finished),
-                Err(error) => Err(lost(&error)),
-            };
-        }
-    }
-
-    /// Records how it ended and makes the answer.
-    async fn conclude(self, finished: Finished) -> Option<Bytes> {
-        let call = self.call;
-        let total_us = micros(call.arrived);
-        let outcome = outcome(&finished);
-        call.server().count(outcome);
-        let arguments = arguments(&finished, outcome);
-        let (answer, passed) = call.answer(&finished);
-        let ending = Ending {
-            outcome,
-            error_code: finished.error_code,
-            queue_us: self.before_us.saturating_add(finished.queue_us),
-            upstream_us: finished.upstream_us,
-            total_us,
-            arguments,
-            result_bytes: passed.len(),
-            result_masked: finished.stored_result.is_some(),
-            stored_result: finished.stored_result.unwrap_or(passed),
-        };
-        let now = (call.shared.clock)();
-        let recorded = record::finish(&call.shared.journal, call.meta, ending, now).await;
-        if self.is_cancelled {
-            return None;
-        }
-        match recorded {
-            Err(Unrecorded) if outcome != CallOutcome::NotStarted => Some(failure(
-                &call.id,
-                ErrorCode::OutcomeUnrecorded.reason(),
-                "the call ran, but its record could not be made durable: check its effect before \
-                 calling again",
-            )),
-            _ => Some(answer),
-        }
-    }
-}
-
-/// What may be stored of the arguments. The worker masks all parameters, of which they are a
-/// part; where it had no connection, or did not answer, it looked at nothing.
-fn arguments(finished: &Finished, outcome: CallOutcome) -> Arguments {
-    if let Some(masked) = &finished.stored_arguments {
-        let part = splice::slice(masked, &["arguments"]).ok().flatten();
-        return Arguments::Masked(part.unwrap_or_default());
-    }
-    let is_failure = matches!(finished.answer, Some(finished::Answer::Failure(_)) | None);
-    match outcome {
-        CallOutcome::NotStarted | CallOutcome::Unknown | CallOutcome::Cancelled if is_failure => {
-            Arguments::Withheld
-        }
-        _ => Arguments::AsSent,
-    }
-}
-
-impl Call {
-    /// The answer for the client, and what of it may be stored.
-    fn answer(&self, finished: &Finished) -> (Bytes, Bytes) {
-        match &finished.answer {
-            Some(finished::Answer::Result(result)) => {
-                let exposed = self
-                    .merged
-                    .catalogue
-                    .namespace(self.server)
-                    .and_then(|space| space.expose_result(self.method.as_str(), result).ok());
-                let exposed = exposed.as_ref().unwrap_or(result);
-                (envelope::response(&self.id, exposed), result.clone())
-            }
-            Some(finished::Answer::Error(error)) => {
-                (envelope::error_response(Some(&self.id), error), error.clone())
-            }
-            Some(finished::Answer::Failure(said)) => {
-                (failure(&self.id, &said.reason, &said.message), Bytes::new())
-            }
-            None => {
-                let said = "the worker gave no answer";
-                (failure(&self.id, ErrorCode::Internal.reason(), said), Bytes::new())
-            }
-        }
-    }
-}
-
-/// An exchange that broke: nobody took it, or it may have run.
-fn lost(error: &ExchangeError) -> Finished {
-    let (outcome, reason, message) = match error {
-        ExchangeError::Bus(BusError::NoResponders) => (
-            WireOutcome::NotStarted,
-            ErrorCode::UpstreamUnavailable.reason(),
-            "the server's worker left before it took the call",
-        ),
-        _ => (
-            WireOutcome::Unknown,
-            "OUTCOME_UNKNOWN",
-            "the server's worker was lost: the call may have run",
-        ),
-    };
-    let failure = ExchangeFailure { reason: reason.to_owned(), message: message.to_owned() };
-    Finished {
-        answer: Some(finished::Answer::Failure(failure)),
-        outcome: outcome.into(),
-        ..Finished::default()
-    }
-}
-
-fn outcome(finished: &Finished) -> CallOutcome {
-    match finished.outcome() {
-        WireOutcome::Ok => CallOutcome::Ok,
-        WireOutcome::ToolError => CallOutcome::ToolError,
-        WireOutcome::UpstreamError => CallOutcome::UpstreamError,
-        WireOutcome::Cancelled => CallOutcome::Cancelled,
-        WireOutcome::Timeout => CallOutcome::Timeout,
-        WireOutcome::NotStarted => CallOutcome::NotStarted,
-        WireOutcome::Unspecified | WireOutcome::Unknown => CallOutcome::Unknown,
-    }
 }

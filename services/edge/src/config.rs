@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::stateless::StatelessLimits;
+
 /// The configuration of an edge.
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
@@ -32,6 +34,28 @@ pub struct EdgeLimits {
     /// How long a message waits for a full stream; then the client counts as one that does not
     /// read, and its stream ends.
     pub stall: Duration,
+    /// Most messages that are kept of a stream for a client that comes back.
+    pub replay_messages: usize,
+    /// Most bytes that are kept of a stream, unless its last message is larger.
+    pub replay_bytes: usize,
+    /// Most bytes that are kept of the streams of a session that are over.
+    pub replay_session_bytes: usize,
+    /// Most streams of a session that are kept when they are over.
+    pub replay_streams: usize,
+    /// Most bytes that are kept of all streams of all sessions, but for the last message of each.
+    pub replay_total_bytes: usize,
+    /// How long a stream is kept when it is over, or when nobody listens.
+    pub replay_ttl: Duration,
+    /// How long a client should wait before it resumes a stream.
+    pub retry: Duration,
+    /// How long a call may last before its answer becomes a stream that can be resumed.
+    pub early_stream: Duration,
+    /// Most requests of servers to the client of one session that wait for its answers.
+    pub client_requests: usize,
+    /// How long a client may take to answer a server's request.
+    pub client_answer: Duration,
+    /// Most resources that a session may be subscribed to.
+    pub subscriptions: usize,
     /// How long a session may be silent.
     pub session_idle: Duration,
     /// Most calls that are under way at once.
@@ -48,6 +72,8 @@ pub struct EdgeLimits {
     pub stale_after: Duration,
     /// Time between comments that keep a stream from looking idle.
     pub keep_alive: Duration,
+    /// The limits of stateless clients.
+    pub stateless: StatelessLimits,
 }
 
 impl Default for EdgeLimits {
@@ -59,6 +85,17 @@ impl Default for EdgeLimits {
             outbox_messages: 1_024,
             outbox_bytes: 8 * 1024 * 1024,
             stall: Duration::from_secs(30),
+            replay_messages: 256,
+            replay_bytes: 1024 * 1024,
+            replay_session_bytes: 4 * 1024 * 1024,
+            replay_streams: 64,
+            replay_total_bytes: 256 * 1024 * 1024,
+            replay_ttl: Duration::from_secs(5 * 60),
+            retry: Duration::from_secs(1),
+            early_stream: Duration::from_millis(100),
+            client_requests: 64,
+            client_answer: Duration::from_secs(10 * 60),
+            subscriptions: 1_000,
             session_idle: Duration::from_secs(30 * 60),
             calls_in_flight: 8_192,
             calls_per_session: 1_024,
@@ -67,6 +104,7 @@ impl Default for EdgeLimits {
             first_list_wait: Duration::from_secs(2),
             stale_after: Duration::from_secs(60),
             keep_alive: Duration::from_secs(15),
+            stateless: StatelessLimits::default(),
         }
     }
 }

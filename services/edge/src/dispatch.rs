@@ -7,18 +7,26 @@ use backplane::{Changes, Notice};
 use bytes::Bytes;
 use domain::connection::ConnectionState;
 use domain::{ErrorCode, ServerId};
+use mcp::catalogue::Feature;
 use mcp::envelope::{self, code};
 use mcp::server::{EMPTY_RESULT, InitializeRequest, InitializeResult, Method, ServerInfo};
 use mcp::{Envelope, Id, ListKind, Revision, splice};
 use tokio::time::Instant;
 
+use crate::attachments::attach_all;
 use crate::auth::Grant;
 use crate::call::{self, Running};
 use crate::denial::Denial;
 use crate::edge::Shared;
+use crate::interests::{set_log_level, subscribe, unsubscribe};
 use crate::merged::Merged;
 use crate::scope::Scope;
 use crate::session::{Opening, Session};
+use crate::task_list::list_tasks;
+use crate::view::{shown_view, view};
+
+/// Most bytes of each thing that a client says of itself when it opens a session.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
 
 /// What became of a request.
 pub(crate) enum Dispatched {
@@ -46,29 +54,89 @@ pub(crate) async fn request(
     };
     let action = match method {
         Method::List(_) => Some(Action::McpList),
-        Method::CallTool | Method::GetPrompt | Method::ReadResource => Some(Action::McpCall),
-        _ => None,
+        Method::CallTool
+        | Method::GetPrompt
+        | Method::ReadResource
+        | Method::Complete
+        | Method::Subscribe
+        | Method::Unsubscribe
+        | Method::GetTask
+        | Method::TaskResult
+        | Method::CancelTask
+        | Method::ListTasks => Some(Action::McpCall),
+        Method::Initialize | Method::Ping | Method::SetLogLevel | Method::UpdateTask => None,
     };
     if let Some(action) = action.filter(|action| !shared.authorizer.allows(grant.role, *action)) {
         return Dispatched::Forbidden(forbidden(shared, grant, id, action, params.as_ref()));
+    }
+    if let Some(feature) = feature(method) {
+        let merged = view(shared, session).await;
+        if merged.catalogue.servers_offering(feature).next().is_none() {
+            // What no server has is not offered.
+            return Dispatched::Answer(unknown_method(id, method.as_str()));
+        }
     }
     match method {
         Method::Initialize => {
             Dispatched::Answer(initialize(shared, grant, session, id, params).await)
         }
         Method::Ping => Dispatched::Answer(envelope::response(id, EMPTY_RESULT)),
-        Method::List(kind) => Dispatched::Answer(list(shared, grant, id, kind, params).await),
-        Method::CallTool | Method::GetPrompt | Method::ReadResource => {
-            match call::begin(shared, grant, session, (id, method, params)).await {
-                Ok(running) => Dispatched::Call(running),
-                Err(answer) => Dispatched::Answer(answer),
-            }
+        Method::List(kind) => {
+            Dispatched::Answer(list(shared, grant, session, id, (kind, params)).await)
         }
-        // Not offered in our capabilities.
-        Method::Complete | Method::SetLogLevel => {
-            Dispatched::Answer(unknown_method(id, method.as_str()))
+        Method::CallTool
+        | Method::GetPrompt
+        | Method::ReadResource
+        | Method::Complete
+        | Method::GetTask
+        | Method::TaskResult
+        | Method::CancelTask => match begin(shared, grant, session, id, (method, params)).await {
+            Ok(running) => Dispatched::Call(running),
+            Err(error) => Dispatched::Answer(envelope::error_response(Some(id), &error)),
+        },
+        Method::ListTasks => {
+            let merged = view(shared, session).await;
+            let tasks = list_tasks(shared, grant, session, id, &merged).await;
+            Dispatched::Answer(envelope::response(id, &tasks))
         }
+        Method::SetLogLevel => answered(id, &set_log_level(shared, session, params.as_ref()).await),
+        // Of the stateless era alone.
+        Method::UpdateTask => Dispatched::Answer(unknown_method(id, method.as_str())),
+        Method::Subscribe => answered(id, &subscribe(shared, session, params).await),
+        Method::Unsubscribe => answered(id, &unsubscribe(shared, session, params).await),
     }
+}
+
+/// What a server must have for a request to be known.
+const fn feature(method: Method) -> Option<Feature> {
+    Some(match method {
+        Method::Complete => Feature::Completions,
+        Method::SetLogLevel => Feature::Logging,
+        Method::Subscribe | Method::Unsubscribe => Feature::Subscriptions,
+        Method::GetTask | Method::TaskResult => Feature::Tasks,
+        Method::CancelTask => Feature::TaskCancel,
+        Method::ListTasks => Feature::TaskList,
+        _ => return None,
+    })
+}
+
+fn answered(id: &Id, answer: &Result<Bytes, Bytes>) -> Dispatched {
+    Dispatched::Answer(call::answer_message(id, answer))
+}
+
+/// Forwards a request. An error is the raw error for the client.
+async fn begin(
+    shared: &Arc<Shared>,
+    grant: &Grant,
+    session: &Arc<Session>,
+    id: &Id,
+    (method, params): (Method, Option<Bytes>),
+) -> Result<Running, Bytes> {
+    let merged = view(shared, session).await;
+    let placed = call::place(shared, &merged, method, params)?;
+    // Before anything is waited for, so that no cancellation comes too early.
+    let caller = session.caller(id, placed.isolation);
+    call::begin(shared, grant, caller, placed).await
 }
 
 fn unknown_method(id: &Id, method: &str) -> Bytes {
@@ -76,7 +144,7 @@ fn unknown_method(id: &Id, method: &str) -> Bytes {
     envelope::error(Some(id), code::METHOD_NOT_FOUND, &format!("Method not found: {shown}"), None)
 }
 
-fn forbidden(
+pub(crate) fn forbidden(
     shared: &Shared,
     grant: &Grant,
     id: &Id,
@@ -96,7 +164,8 @@ fn forbidden(
     };
     shared.denials.record(&shared.journal, denial, (shared.clock)());
     let message = format!("the role {} may not do this: {action}", grant.role);
-    call::failure(id, ErrorCode::PermissionDenied.reason(), &message)
+    let error = call::failure(ErrorCode::PermissionDenied.reason(), &message);
+    envelope::error_response(Some(id), &error)
 }
 
 async fn initialize(
@@ -114,15 +183,24 @@ async fn initialize(
     let revision: Revision = asked.revision();
     let (name, version) = asked.client_name_and_version();
     let client = format!("{name} {version}").trim().chars().take(100).collect();
-    session.open(Opening { revision, client });
+    let kept = [&asked.capabilities, &asked.client_info];
+    if kept.into_iter().flatten().any(|raw| raw.len() > MAX_KEPT_BYTES) {
+        let message = "capabilities or clientInfo is too large";
+        return envelope::error(Some(id), code::INVALID_PARAMS, message, None);
+    }
+    // Copies, lest a session keep the whole request.
+    let [capabilities, client_info] =
+        kept.map(|raw| raw.as_ref().map(|raw| Bytes::copy_from_slice(raw)));
+    session.open(Opening { revision, client, capabilities, client_info });
     let merged = shared.catalogues.get(&grant.scope).await;
     shared.catalogues.note_shown(&grant.scope, &merged);
-    // Completion is not routed yet, and what is not served is not offered.
-    let offered = merged.catalogue.capabilities();
-    let capabilities = splice::remove(offered, &["completions"]).ok().flatten();
+    if session.is_heard() {
+        // Over HTTP+SSE the stream is there before.
+        attach_all(shared, session, &merged);
+    }
     let result = InitializeResult {
         revision,
-        capabilities: capabilities.as_ref().unwrap_or(offered),
+        capabilities: merged.catalogue.capabilities(),
         server_info: ServerInfo {
             name: "mcp-orch",
             title: None,
@@ -136,9 +214,9 @@ async fn initialize(
 async fn list(
     shared: &Arc<Shared>,
     grant: &Grant,
+    session: &Arc<Session>,
     id: &Id,
-    kind: ListKind,
-    params: Option<Bytes>,
+    (kind, params): (ListKind, Option<Bytes>),
 ) -> Bytes {
     let cursor = match params.as_ref().map(|params| splice::find(params, &["cursor"])) {
         None | Some(Ok(None)) => None,
@@ -154,6 +232,7 @@ async fn list(
     };
     let merged = first_list(shared, grant).await;
     shared.catalogues.note_shown(&grant.scope, &merged);
+    let merged = shown_view(shared, session, merged).await;
     match merged.catalogue.page(kind, cursor.as_deref()) {
         Ok(page) => envelope::response(id, page),
         Err(_) => invalid_cursor(id),
@@ -166,7 +245,7 @@ fn invalid_cursor(id: &Id) -> Bytes {
 
 /// The scope, after waiting a little for servers that were never seen. Each is waited for once:
 /// one that never shows its catalogue does not delay every list.
-async fn first_list(shared: &Arc<Shared>, grant: &Grant) -> Arc<Merged> {
+pub(crate) async fn first_list(shared: &Arc<Shared>, grant: &Grant) -> Arc<Merged> {
     let (catalogues, scope) = (&shared.catalogues, &grant.scope);
     let mut merged = catalogues.get(scope).await;
     if merged.unseen.is_empty() {

@@ -8,18 +8,20 @@ use authz::Authorizer;
 use axum::Router;
 use backplane::{Clock, Journal, Notice, ReplicaHandle};
 use bus::Bus;
-use domain::ProjectId;
+use domain::server::Isolation;
+use domain::{ProjectId, ServerId};
 use events::ChangeKind;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use mcp::ListKind;
-use mcp::server::{list_changed, sse_message};
+use mcp::server::list_changed;
 use metrics::{describe_counter, describe_gauge};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::attachments::{Attachment, Attachments, attach_all};
 use crate::auth::is_still_allowed;
 use crate::config::EdgeConfig;
 use crate::denial::Denials;
@@ -28,6 +30,8 @@ use crate::origin::OriginRules;
 use crate::outbox::Undelivered;
 use crate::scope::Scope;
 use crate::session::{Cause, Session, Sessions};
+use crate::stateless::Stateless;
+use crate::view::tell_changes;
 
 /// How long changes gather before clients are told.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -59,7 +63,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) catalogues: Catalogues,
     pub(crate) sessions: Sessions,
+    pub(crate) stateless: Stateless,
     pub(crate) denials: Denials,
+    /// To servers that clients share.
+    pub(crate) attachments: Attachments,
     pub(crate) permits: Arc<Semaphore>,
     /// Tasks that answer over a stream.
     pub(crate) tasks: TaskTracker,
@@ -83,8 +90,10 @@ impl Edge {
             origins: OriginRules::new(&config),
             catalogues: Catalogues::new(Arc::clone(&deps.bus), deps.replica.clone()),
             sessions: Sessions::new(config.limits.clone()),
+            stateless: Stateless::new(&config.limits.stateless),
             permits: Arc::new(Semaphore::new(config.limits.calls_in_flight)),
             denials: Denials::default(),
+            attachments: Attachments::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -133,7 +142,9 @@ impl Edge {
     }
 
     fn sweep(&self, changed: &mut Changed) {
-        self.shared.sessions.end_idle();
+        self.shared.sessions.sweep();
+        self.sweep_attachments();
+        self.shared.stateless.sweep((self.shared.clock)());
         // Keys expire without a notice.
         self.end_revoked(|_| true);
         for scope in self.shared.catalogues.missing() {
@@ -141,6 +152,17 @@ impl Edge {
             changed.projects.insert(scope.project().clone());
             changed.missing.insert(scope);
         }
+    }
+
+    fn sweep_attachments(&self) {
+        let configuration = self.shared.replica.read();
+        let is_shared = |server: &ServerId| {
+            configuration.server(server).is_some_and(|entry| {
+                !entry.server.disabled && entry.server.config.isolation == Isolation::Shared
+            })
+        };
+        self.shared.attachments.sweep(is_shared);
+        metrics::gauge!("mcp_orch_attachments").set(self.shared.attachments.len() as f64);
     }
 
     fn note(&self, changed: &mut Changed, notice: &Notice) {
@@ -189,6 +211,9 @@ impl Edge {
             .filter(|session| concerns(&session.scope))
             .filter(|session| !is_still_allowed(&configuration, session.key, &session.scope, now))
             .collect();
+        self.shared.stateless.end_revoked(|key, scope| {
+            !concerns(scope) || is_still_allowed(&configuration, key, scope, now)
+        });
         drop(configuration);
         for session in revoked {
             self.shared.sessions.end(&session.id, Cause::Revoked);
@@ -207,21 +232,51 @@ impl Edge {
                 scopes.entry(session.scope.clone()).or_default().push(session);
             }
         }
+        for scope in self.shared.stateless.listeners.scopes() {
+            if changed.everything || changed.projects.contains(scope.project()) {
+                scopes.entry(scope).or_default();
+            }
+        }
         for (scope, sessions) in scopes {
             let mut told = BTreeSet::new();
             for kind in catalogues.changed_lists(&scope).await {
                 // Resources and templates share a notification.
                 if told.insert(kind.changed_method()) {
                     self.tell_sessions(&sessions, kind);
+                    self.shared.stateless.listeners.list_changed(&scope, kind);
                 }
+            }
+            for session in &sessions {
+                self.follow(session).await;
             }
         }
     }
 
+    /// Lets a session that hears its servers hear those that are there now, and tells it what
+    /// changed in a view of its own.
+    async fn follow(&self, session: &Arc<Session>) {
+        let shared = &self.shared;
+        tell_changes(shared, session).await;
+        let merged = shared.catalogues.get(&session.scope).await;
+        let is_there = |attachment: &Attachment| {
+            let server = merged.servers.iter().find(|server| server.id == attachment.server());
+            server.is_some_and(|server| {
+                (server.isolation == Isolation::Session) == attachment.is_own()
+            })
+        };
+        for gone in session.hearing.retain(is_there) {
+            gone.leave(session.name());
+        }
+        if session.is_heard() || session.hearing.level().is_some() {
+            attach_all(shared, session, &merged);
+        }
+    }
+
     fn tell_sessions(&self, sessions: &[Arc<Session>], kind: ListKind) {
-        let message = sse_message(&list_changed(kind));
-        for session in sessions {
-            if session.notify(message.clone()) == Err(Undelivered::Stalled) {
+        let message = list_changed(kind);
+        // Who sees something of its own is told of that.
+        for session in sessions.iter().filter(|session| !session.hearing.own.was_shown()) {
+            if session.notify(&message) == Err(Undelivered::Stalled) {
                 self.shared.sessions.end(&session.id, Cause::NotReading);
             }
         }
@@ -229,6 +284,8 @@ impl Edge {
 
     async fn drain(&self, grace: Duration) {
         self.shared.draining.cancel();
+        // What waits for a client's input would be waited for in vain.
+        self.shared.stateless.close();
         self.shared.tasks.close();
         let all = u32::try_from(self.shared.config.limits.calls_in_flight).unwrap_or(u32::MAX);
         let finished = async {
@@ -249,6 +306,10 @@ fn describe() {
     describe_gauge!("mcp_orch_sessions", "Sessions of MCP clients that are open.");
     describe_counter!("mcp_orch_sessions_ended_total", "Sessions that ended, by their cause.");
     describe_counter!("mcp_orch_sessions_refused_total", "Sessions refused at a limit.");
+    describe_gauge!("mcp_orch_attachments", "Attachments to servers that clients share.");
+    describe_gauge!("mcp_orch_subscriptions", "Subscriptions of stateless clients.");
+    describe_gauge!("mcp_orch_parked_calls", "Calls that wait for their client's input.");
+    describe_counter!("mcp_orch_parked_calls_refused_total", "Calls that could not wait.");
     describe_counter!("mcp_orch_calls_total", "Calls of MCP clients by how they ended.");
     describe_counter!("mcp_orch_denials_total", "Requests that were denied, by reason.");
     describe_counter!("mcp_orch_denials_unrecorded_total", "Denials the journal did not take.");

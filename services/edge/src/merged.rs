@@ -11,16 +11,19 @@ use std::time::Duration;
 use backplane::ReplicaHandle;
 use bus::Bus;
 use domain::call::CallOutcome;
-use domain::project::Naming;
+use domain::project::{Naming, ToolPinning};
+use domain::server::Isolation;
 use domain::{ProjectId, ServerId, TenantId};
+use events::Configuration;
 use futures::future::join_all;
 use mcp::catalogue::{MergePolicy, ServerEntry, merge};
 use mcp::naming::Naming as NamePolicy;
-use mcp::{ListKind, MergedCatalogue};
+use mcp::{Catalogue, ListKind, MergedCatalogue};
 use metrics::Counter;
 use tokio::time::Instant;
 
 use crate::bodies::Bodies;
+use crate::facts::Facts;
 use crate::scope::Scope;
 
 /// How often a scope is merged for one reader while it keeps changing.
@@ -35,6 +38,93 @@ pub(crate) struct Merged {
     pub(crate) unseen: Vec<ServerId>,
     /// Whether a catalogue could not be fetched.
     is_missing: bool,
+    /// What it was merged from, in the order of the servers.
+    sources: Vec<Source>,
+    naming: NamePolicy,
+    has_own: bool,
+}
+
+/// One server's part in a merge.
+#[derive(Clone)]
+struct Source {
+    catalogue: Arc<Catalogue>,
+    /// The tools that are not offered, by the server's own names.
+    withheld: Arc<BTreeSet<String>>,
+}
+
+impl Merged {
+    /// Whether a session has connections of its own to any of the servers.
+    pub(crate) fn has_own(&self) -> bool {
+        self.has_own
+    }
+
+    /// The servers to which each session has a connection of its own.
+    pub(crate) fn own_servers(&self) -> impl Iterator<Item = &MergedServer> {
+        self.servers.iter().filter(|server| server.isolation == Isolation::Session)
+    }
+
+    /// The scope as a session sees it whose own connections offer this, each at its server's
+    /// place.
+    pub(crate) fn with_own(
+        &self,
+        own: &[(usize, Arc<Catalogue>)],
+        configuration: &Configuration,
+    ) -> Self {
+        let (mut servers, mut sources) = (self.servers.clone(), self.sources.clone());
+        for (place, catalogue) in own {
+            let (Some(server), Some(source)) = (servers.get_mut(*place), sources.get_mut(*place))
+            else {
+                continue;
+            };
+            source.withheld = Arc::new(withheld(configuration, server.id, catalogue));
+            source.catalogue = Arc::clone(catalogue);
+            *server = server.clone().with_catalogue(catalogue);
+        }
+        let catalogue = merge_sources(&servers, &sources, self.naming);
+        let (unseen, is_missing, naming) = (self.unseen.clone(), self.is_missing, self.naming);
+        Self { catalogue, servers, unseen, is_missing, sources, naming, has_own: self.has_own }
+    }
+}
+
+/// The tools of a catalogue that clients do not see: those that are switched off, and where the
+/// project wants to approve definitions first, those that are not approved.
+fn withheld(
+    configuration: &Configuration,
+    server: ServerId,
+    catalogue: &Catalogue,
+) -> BTreeSet<String> {
+    let Some(entry) = configuration.server(&server) else {
+        return BTreeSet::new();
+    };
+    let mut withheld = entry.server.disabled_tools.clone();
+    if configuration.tool_pinning(&entry.server.project) == ToolPinning::Block {
+        let definitions = catalogue.tool_definitions().into_iter();
+        let changed = definitions
+            .filter(|(tool, hash)| !configuration.is_approved(&server, tool, hash))
+            .map(|(tool, _)| tool.to_owned());
+        withheld.extend(changed);
+    }
+    withheld
+}
+
+fn merge_sources(
+    servers: &[MergedServer],
+    sources: &[Source],
+    naming: NamePolicy,
+) -> MergedCatalogue {
+    let enabled: Vec<_> =
+        sources.iter().map(|source| |tool: &str| !source.withheld.contains(tool)).collect();
+    let entries: Vec<ServerEntry<'_>> = servers
+        .iter()
+        .zip(sources)
+        .zip(&enabled)
+        .map(|((server, source), enabled)| ServerEntry {
+            name: &server.name,
+            catalogue: &source.catalogue,
+            is_tool_enabled: enabled,
+        })
+        .collect();
+    merge(&entries, &MergePolicy { naming, ..MergePolicy::default() })
 }
 
 /// A server of a scope.
@@ -45,6 +135,10 @@ pub(crate) struct MergedServer {
     pub(crate) name: String,
     /// One for each outcome, looked up once.
     calls: Arc<[Counter]>,
+    /// What its catalogue says beside its lists.
+    pub(crate) facts: Arc<Facts>,
+    /// Whose connection a client's requests take.
+    pub(crate) isolation: Isolation,
 }
 
 impl MergedServer {
@@ -58,7 +152,11 @@ impl MergedServer {
             )
         };
         let calls = CallOutcome::ALL.map(counter).into();
-        Self { tenant, id, name, calls }
+        Self { tenant, id, name, calls, facts: Arc::default(), isolation: Isolation::default() }
+    }
+
+    fn with_catalogue(self, catalogue: &Catalogue) -> Self {
+        Self { facts: Arc::new(Facts::of(catalogue)), ..self }
     }
 
     /// Counts a call.
@@ -74,7 +172,6 @@ impl MergedServer {
 struct Part {
     server: MergedServer,
     catalogue_hash: Option<String>,
-    disabled_tools: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -260,10 +357,10 @@ impl Catalogues {
         let parts = servers.into_iter().filter(|entry| in_scope(&entry.id)).map(|entry| {
             let name = entry.server.name.to_string();
             let view = configuration.connection(&entry.id);
+            let server = MergedServer::new(scope.project(), entry.tenant, entry.id, name);
             Part {
-                server: MergedServer::new(scope.project(), entry.tenant, entry.id, name),
+                server: MergedServer { isolation: entry.server.config.isolation, ..server },
                 catalogue_hash: view.catalogue.as_ref().map(|summary| summary.hash.clone()),
-                disabled_tools: entry.server.disabled_tools.clone(),
             }
         });
         (parts.collect(), policy)
@@ -282,26 +379,22 @@ impl Catalogues {
         let is_missing = found.iter().any(|found| found.is_missing);
         let unseen = parts.iter().filter(|part| part.catalogue_hash.is_none());
         let unseen = unseen.map(|part| part.server.id).collect();
-        let catalogues: Vec<_> =
-            found.into_iter().map(|found| found.catalogue.unwrap_or_default()).collect();
-        let enabled: Vec<_> = parts
+        let configuration = self.replica.read();
+        let sources: Vec<_> = parts
             .iter()
-            .map(|part| move |tool: &str| !part.disabled_tools.contains(tool))
-            .collect();
-        let entries: Vec<ServerEntry<'_>> = parts
-            .iter()
-            .zip(&catalogues)
-            .zip(&enabled)
-            .map(|((part, catalogue), enabled)| ServerEntry {
-                name: &part.server.name,
-                catalogue,
-                is_tool_enabled: enabled,
+            .zip(found)
+            .map(|(part, found)| {
+                let catalogue = found.catalogue.unwrap_or_default();
+                let withheld = withheld(&configuration, part.server.id, &catalogue);
+                Source { catalogue, withheld: Arc::new(withheld) }
             })
             .collect();
-        let catalogue = merge(&entries, &MergePolicy { naming, ..MergePolicy::default() });
-        drop(entries);
-        drop(enabled);
-        let servers = parts.into_iter().map(|part| part.server).collect();
-        Merged { catalogue, servers, unseen, is_missing }
+        drop(configuration);
+        let servers = parts.into_iter().zip(&sources);
+        let servers: Vec<_> =
+            servers.map(|(part, source)| part.server.with_catalogue(&source.catalogue)).collect();
+        let catalogue = merge_sources(&servers, &sources, naming);
+        let has_own = servers.iter().any(|server| server.isolation == Isolation::Session);
+        Merged { catalogue, servers, unseen, is_missing, sources, naming, has_own }
     }
 }

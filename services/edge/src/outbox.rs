@@ -78,6 +78,11 @@ impl Outbox {
         if self.sender.is_closed() { Undelivered::Closed } else { Undelivered::Stalled }
     }
 
+    /// Waits until nobody reads any more. Cancel-safe.
+    pub(crate) async fn closed(&self) {
+        self.sender.closed().await;
+    }
+
     /// Whether nobody reads any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()

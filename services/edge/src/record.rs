@@ -17,6 +17,10 @@ use uuid::Uuid;
 /// results are recorded without their content, instead of not at all.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
+/// Up to this size, in bytes, arguments are copied out of the buffer they were received in: the
+/// record may wait, would hold all of the buffer, and the connection would need another one.
+const COPIED_BYTES: usize = 16 * 1024;
+
 /// Which call is recorded, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct CallMeta {
@@ -94,7 +98,7 @@ pub(crate) async fn finish(
 fn finished(meta: CallMeta, ending: Ending) -> (CallFinished, Body) {
     let arguments_bytes = meta.arguments.len() as u64;
     let (arguments, arguments_masked) = match ending.arguments {
-        Arguments::AsSent => (meta.arguments, false),
+        Arguments::AsSent => (alone(meta.arguments), false),
         Arguments::Masked(masked) => (masked, true),
         Arguments::Withheld => (Bytes::new(), !meta.arguments.is_empty()),
     };
@@ -117,6 +121,11 @@ fn finished(meta: CallMeta, ending: Ending) -> (CallFinished, Body) {
     };
     let result = if too_large { Bytes::new() } else { ending.stored_result };
     (event, Body::Call { arguments, result })
+}
+
+/// The same bytes, without what else was received with them, unless they are large.
+fn alone(bytes: Bytes) -> Bytes {
+    if bytes.len() <= COPIED_BYTES { Bytes::copy_from_slice(&bytes) } else { bytes }
 }
 
 /// Where an entry belongs.

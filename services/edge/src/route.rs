@@ -4,10 +4,13 @@
 
 use bytes::Bytes;
 use domain::ServerId;
-use events::Configuration;
+use domain::project::ToolPinning;
+use domain::server::Isolation;
+use events::{Configuration, ServerEntry};
+use mcp::catalogue::{RouteRefusal, RoutedRequest};
 use mcp::envelope::{self, code};
 use mcp::server::Method;
-use mcp::{Id, MergedCatalogue, splice};
+use mcp::{MergedCatalogue, splice};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -33,24 +36,33 @@ pub(crate) enum Unroutable {
     Resource(String),
 }
 
+impl From<RouteRefusal> for Unroutable {
+    fn from(refusal: RouteRefusal) -> Self {
+        match refusal {
+            RouteRefusal::Unreadable(_) => Self::Parameters("the parameters are ambiguous"),
+            RouteRefusal::Missing(_) => Self::Parameters("the reference or taskId is missing"),
+            RouteRefusal::UnknownReference => Self::Parameters("the kind of reference is unknown"),
+            RouteRefusal::UnknownPrompt(name) => Self::Unknown("prompt", shown(&name)),
+            RouteRefusal::UnknownResource(uri) => Self::Unknown("resource", shown(&uri)),
+            RouteRefusal::UnknownTask(id) => Self::Unknown("task", shown(&id)),
+        }
+    }
+}
+
 impl Unroutable {
-    /// The whole answer to the client.
-    pub(crate) fn answer(&self, id: &Id) -> Bytes {
+    /// The raw error for the client.
+    pub(crate) fn error(&self) -> Bytes {
         match self {
-            Self::Parameters(what) => envelope::error(Some(id), code::INVALID_PARAMS, what, None),
+            Self::Parameters(what) => envelope::error_object(code::INVALID_PARAMS, what, None),
             Self::Unknown(kind, name) => {
                 let message = format!("Unknown {kind}: {name}");
-                envelope::error(Some(id), code::INVALID_PARAMS, &message, None)
+                envelope::error_object(code::INVALID_PARAMS, &message, None)
             }
             Self::Resource(uri) => {
                 let uri = splice::quote(uri);
                 let data = [b"{\"uri\":".as_slice(), &uri, b"}"].concat();
-                envelope::error(
-                    Some(id),
-                    code::RESOURCE_NOT_FOUND,
-                    "Resource not found",
-                    Some(&data),
-                )
+                let code = code::RESOURCE_NOT_FOUND;
+                envelope::error_object(code, "Resource not found", Some(&data))
             }
         }
     }
@@ -61,6 +73,10 @@ fn unknown(method: Method, asked: &str) -> Unroutable {
     match method {
         Method::CallTool => Unroutable::Unknown("tool", shown(asked)),
         Method::GetPrompt => Unroutable::Unknown("prompt", shown(asked)),
+        Method::Complete => Unroutable::Unknown("reference", shown(asked)),
+        Method::GetTask | Method::TaskResult | Method::UpdateTask | Method::CancelTask => {
+            Unroutable::Unknown("task", shown(asked))
+        }
         _ => Unroutable::Resource(shown(asked)),
     }
 }
@@ -71,6 +87,17 @@ pub(crate) fn route(
     method: Method,
     params: &Bytes,
 ) -> Result<Routed, Unroutable> {
+    let elsewhere = match method {
+        Method::Complete => Some(catalogue.completion(params)),
+        Method::GetTask | Method::TaskResult | Method::UpdateTask | Method::CancelTask => {
+            Some(catalogue.task_request(params))
+        }
+        _ => None,
+    };
+    if let Some(routed) = elsewhere {
+        let RoutedRequest { server, target, params } = routed.map_err(Unroutable::from)?;
+        return Ok(Routed { server, asked: shown(&target), target, params });
+    }
     let path = method.routed_by().ok_or(Unroutable::Parameters("the request has no route"))?;
     let span = splice::find(params, path)
         .map_err(|_| Unroutable::Parameters("the parameters are ambiguous"))?
@@ -80,7 +107,7 @@ pub(crate) fn route(
     let found = match method {
         Method::CallTool => catalogue.tool(&asked).map(|to| (to.server, to.name.to_owned())),
         Method::GetPrompt => catalogue.prompt(&asked).map(|to| (to.server, to.name.to_owned())),
-        _ => catalogue.resource(&asked).map(|to| (to.server, to.uri.to_owned())),
+        _ => catalogue.resource(&asked).map(|to| (to.server, to.uri)),
     };
     let (server, target) = found.ok_or_else(|| unknown(method, &asked))?;
     let said = shown(&asked);
@@ -99,13 +126,20 @@ pub(crate) fn check_offered(
     server: ServerId,
     method: Method,
     routed: &Routed,
-) -> Result<(), Unroutable> {
-    let is_offered = configuration.server(&server).is_some_and(|entry| {
-        let is_off =
-            method == Method::CallTool && entry.server.disabled_tools.contains(&routed.target);
+) -> Result<Isolation, Unroutable> {
+    let offered = configuration.server(&server).filter(|entry| {
+        let is_off = method == Method::CallTool
+            && (entry.server.disabled_tools.contains(&routed.target)
+                || is_withheld(configuration, entry, &routed.target));
         !entry.server.disabled && !is_off
     });
-    if is_offered { Ok(()) } else { Err(unknown(method, &routed.asked)) }
+    offered.map(|entry| entry.server.config.isolation).ok_or_else(|| unknown(method, &routed.asked))
+}
+
+/// Whether a tool is another than the approved one, in a project that wants to approve it first.
+fn is_withheld(configuration: &Configuration, entry: &ServerEntry, tool: &str) -> bool {
+    configuration.tool_pinning(&entry.server.project) == ToolPinning::Block
+        && configuration.definition_changed(&entry.id, tool)
 }
 
 fn shown(text: &str) -> String {
@@ -151,7 +185,7 @@ mod tests {
     #[test]
     fn what_leads_nowhere_is_answered_with_the_code_of_its_kind() {
         let answer = |method, params| {
-            let answer = routed(method, params).unwrap_err().answer(&Id::number(1));
+            let answer = routed(method, params).unwrap_err().error();
             String::from_utf8(answer.to_vec()).unwrap()
         };
         let unknown = answer(Method::CallTool, r#"{"name":"a__no\"pe"}"#);

@@ -2,34 +2,59 @@
 //!
 //! A session belongs to the key that opened it and to its scope: with another key it does not
 //! exist. It ends by DELETE, when its SSE stream closes, when its key or its scope is gone, after
-//! being silent too long, or when its client does not read.
+//! being silent too long, or when its client does not read. With it ends all that was kept for it.
+
+mod asks;
+mod client_tasks;
+mod streams;
+mod table;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use backplane::exchange::Answer;
 use bytes::Bytes;
-use domain::ApiKeyId;
-use mcp::server::SessionId;
+use domain::server::Isolation;
+use domain::{ApiKeyId, ServerId};
+use mcp::server::{EventId, LogLevel, SessionId};
 use mcp::{Id, Revision};
-use ring::rand::SystemRandom;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use proto::internal::v1::Peer;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
+use crate::call::{Caller, Conduct};
 use crate::config::EdgeLimits;
-use crate::outbox::{Events, Outbox, Undelivered, outbox};
+use crate::hearing::Hearing;
+use crate::outbox::{Events, Outbox, Undelivered};
+use crate::replay::{LogReader, ReplayLimits, StreamLog};
 use crate::scope::Scope;
+use crate::task_owners::TaskOwners;
+
+pub(crate) use asks::{Asker, Reaction};
+pub(crate) use table::{Refused, Sessions};
 
 /// One client's session.
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) key: ApiKeyId,
     pub(crate) scope: Scope,
+    /// What workers call it: it opens nothing.
+    peer_name: Uuid,
     /// Cancelled when the session ends.
     pub(crate) ended: CancellationToken,
     opening: OnceLock<Opening>,
-    outbox: Mutex<Option<Outbox>>,
+    limits: Arc<EdgeLimits>,
+    replay: Arc<ReplayLimits>,
+    streams: Mutex<streams::Streams>,
+    /// What waits for the client's answer; made with the first request to it.
+    asks: Mutex<Option<Box<asks::Asks>>>,
+    /// The tasks that keys made on servers that are shared.
+    pub(crate) tasks: Arc<TaskOwners>,
+    /// What it wants to hear from servers.
+    pub(crate) hearing: Hearing,
     running: Mutex<HashMap<Id, (u64, CancellationToken)>>,
     /// Numbers requests, since a client may use an id twice.
     requests: AtomicU64,
@@ -43,6 +68,17 @@ pub(crate) struct Opening {
     pub(crate) revision: Revision,
     /// The client's name as it said it.
     pub(crate) client: String,
+    /// Its raw capabilities.
+    pub(crate) capabilities: Option<Bytes>,
+    /// Its raw name and version.
+    pub(crate) client_info: Option<Bytes>,
+}
+
+impl Opening {
+    /// Whether the client can be asked anything.
+    fn has_capabilities(&self) -> bool {
+        self.capabilities.as_ref().is_some_and(|raw| raw.contains(&b'"'))
+    }
 }
 
 /// Why a session ended, as counted.
@@ -76,6 +112,34 @@ impl Cause {
 }
 
 impl Session {
+    fn new(
+        id: SessionId,
+        key: ApiKeyId,
+        scope: Scope,
+        limits: &Arc<EdgeLimits>,
+        replay: &Arc<ReplayLimits>,
+        tasks: &Arc<TaskOwners>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            key,
+            scope,
+            peer_name: Uuid::now_v7(),
+            ended: CancellationToken::new(),
+            opening: OnceLock::new(),
+            limits: Arc::clone(limits),
+            replay: Arc::clone(replay),
+            streams: Mutex::default(),
+            asks: Mutex::default(),
+            tasks: Arc::clone(tasks),
+            hearing: Hearing::default(),
+            running: Mutex::default(),
+            requests: AtomicU64::new(0),
+            calls: Arc::new(Semaphore::new(limits.calls_per_session)),
+            last_seen: Mutex::new(Instant::now()),
+        })
+    }
+
     /// Notes what was said in `initialize`; a second one changes nothing.
     pub(crate) fn open(&self, opening: Opening) {
         let _ = self.opening.set(opening);
@@ -91,32 +155,138 @@ impl Session {
         self.opening.get().map(|opening| opening.revision)
     }
 
-    /// Makes a stream the one that unasked messages go to; the one before ends.
+    /// Whether the client knows that streams are resumed: then they open with an event that lets
+    /// it do so.
+    pub(crate) fn is_primed(&self) -> bool {
+        self.revision().is_some_and(|revision| revision >= Revision::V2025_11_25)
+    }
+
+    /// The client's raw capabilities; empty for none.
+    fn capabilities(&self) -> Bytes {
+        self.opening.get().and_then(|opening| opening.capabilities.clone()).unwrap_or_default()
+    }
+
+    /// Makes a stream of HTTP+SSE the one that unasked messages go to; the one before ends.
     pub(crate) fn attach(&self, limits: &EdgeLimits) -> Events {
-        let (sender, receiver) = outbox(limits);
-        *locked(&self.outbox) = Some(sender);
-        receiver
+        locked(&self.streams).attach(limits)
     }
 
-    /// Where unasked messages go, if a stream is open.
+    /// The stream of HTTP+SSE, if one is open.
     pub(crate) fn outbox(&self) -> Option<Outbox> {
-        locked(&self.outbox).clone()
+        locked(&self.streams).outbox()
     }
 
-    /// Sends a message that may be lost: when no stream is open, and before `initialize`.
+    /// A reader of the stream that unasked messages go to; the one before ends.
+    pub(crate) fn listen(&self) -> LogReader {
+        locked(&self.streams).listen(&self.replay, None)
+    }
+
+    /// A stream for an answer.
+    pub(crate) fn open_stream(&self) -> Arc<StreamLog> {
+        locked(&self.streams).open(&self.limits, &self.replay)
+    }
+
+    /// Forgets a stream that no client was told of.
+    pub(crate) fn forget_stream(&self, log: &StreamLog) {
+        locked(&self.streams).forget(log);
+    }
+
+    /// The stream on which an event was, from the next one on; `None` when it is not kept.
+    pub(crate) fn resume(&self, after: EventId) -> Option<LogReader> {
+        locked(&self.streams).resume(&self.replay, after)
+    }
+
+    /// Says a message unasked. It may be lost: when no stream is open, and before `initialize`.
     ///
     /// # Errors
-    /// [`Undelivered`] when a stream is there but takes nothing.
-    pub(crate) fn notify(&self, message: Bytes) -> Result<(), Undelivered> {
-        match self.outbox() {
-            Some(outbox) if self.opening.get().is_some() => outbox.try_send(message),
-            _ => Ok(()),
+    /// [`Undelivered`] when a stream of HTTP+SSE is there but takes nothing.
+    pub(crate) fn notify(&self, message: &Bytes) -> Result<(), Undelivered> {
+        if self.opening.get().is_none() {
+            return Ok(());
+        }
+        locked(&self.streams).notify(message)
+    }
+
+    /// As [`notify`](Self::notify); a client that does not read loses its stream of HTTP+SSE, and
+    /// the session with it.
+    pub(crate) fn tell(&self, message: &Bytes) {
+        if self.notify(message) == Err(Undelivered::Stalled) {
+            self.ended.cancel();
         }
     }
 
-    /// The right to one more call, until its answer was taken; `None` at the limit.
-    pub(crate) fn call_slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.calls).try_acquire_owned().ok()
+    /// What workers call it: it opens nothing.
+    pub(crate) fn name(&self) -> Uuid {
+        self.peer_name
+    }
+
+    /// Whether somebody reads what is said unasked.
+    pub(crate) fn is_heard(&self) -> bool {
+        locked(&self.streams).is_heard()
+    }
+
+    /// The session as the caller of a request, which can be cancelled by its id from now on.
+    pub(crate) fn caller(self: &Arc<Self>, id: &Id, isolation: Isolation) -> Caller {
+        let guard = self.begin(id);
+        Caller {
+            client: self.client().to_owned(),
+            session: self.short_id().to_owned(),
+            slot: Arc::clone(&self.calls).try_acquire_owned().ok(),
+            cancel: guard.cancel.clone(),
+            guard: Some(guard),
+            peer: self.peer(isolation),
+            conduct: Conduct::Sessions,
+        }
+    }
+
+    /// How an upstream gets to know the client; most clients declare nothing that it needs.
+    pub(crate) fn peer(&self, isolation: Isolation) -> Option<Peer> {
+        let opening = self.opening.get();
+        let declares = opening.is_some_and(Opening::has_capabilities);
+        // Servers of the stateless era are told with each request.
+        let log_level = self.hearing.level().map(LogLevel::as_str);
+        if isolation == Isolation::Shared && !declares && log_level.is_none() {
+            return None;
+        }
+        let session = match isolation {
+            Isolation::Shared => String::new(),
+            Isolation::Session => self.peer_name.to_string(),
+        };
+        let part = |part: fn(&Opening) -> &Option<Bytes>| {
+            opening.and_then(|opening| part(opening).clone()).unwrap_or_default()
+        };
+        Some(Peer {
+            session,
+            capabilities: part(|opening| &opening.capabilities),
+            client_info: part(|opening| &opening.client_info),
+            revision: opening.map_or_else(String::new, |opening| opening.revision.to_string()),
+            log_level: log_level.unwrap_or_default().to_owned(),
+            ..Peer::default()
+        })
+    }
+
+    /// Who holds the whole id may speak in the session: a record has enough to group by.
+    fn short_id(&self) -> &str {
+        self.id.as_str().get(..12).unwrap_or_default()
+    }
+
+    /// Takes the client's answer to what it was asked.
+    pub(crate) fn answer(&self, id: &Id, answer: Answer) {
+        if let Some(asks) = locked(&self.asks).as_mut() {
+            asks.answer(id, answer);
+        }
+    }
+
+    /// Takes the client's progress with what it was asked.
+    pub(crate) fn progress(&self, params: &Bytes) {
+        if let Some(asks) = locked(&self.asks).as_mut() {
+            asks.progress(params);
+        }
+    }
+
+    /// The server of a task of the client's, by the raw parameters that name it.
+    pub(crate) fn task_server(&self, params: &[u8]) -> Option<ServerId> {
+        locked(&self.asks).as_ref()?.task_server(params)
     }
 
     /// Notes a request that can be cancelled by its id until the guard is dropped.
@@ -139,8 +309,28 @@ impl Session {
     }
 
     fn is_idle(&self, limit: Duration) -> bool {
-        let streaming = locked(&self.outbox).as_ref().is_some_and(|outbox| !outbox.is_closed());
-        !streaming && locked(&self.running).is_empty() && locked(&self.last_seen).elapsed() > limit
+        locked(&self.last_seen).elapsed() > limit
+            && locked(&self.running).is_empty()
+            && !locked(&self.streams).is_read()
+    }
+
+    /// Drops what its time is over of.
+    fn sweep(&self, now: Instant) {
+        locked(&self.streams).prune(&self.limits);
+        if let Some(asks) = locked(&self.asks).as_mut() {
+            asks.expire(now);
+            asks.shrink();
+        }
+    }
+
+    /// Ends all that was kept for it. Streams learn of it from `ended`; nothing more is put in.
+    fn end(&self) {
+        self.ended.cancel();
+        locked(&self.streams).end();
+        *locked(&self.asks) = None;
+        for attachment in self.hearing.end() {
+            attachment.leave(self.peer_name);
+        }
     }
 }
 
@@ -163,190 +353,9 @@ impl Drop for RunningGuard {
     }
 }
 
-/// Why no session is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// A limit on sessions is reached.
-    TooMany,
-    /// The system has no randomness to give.
-    NoRandomness,
-}
-
-/// All sessions of this edge.
-pub(crate) struct Sessions {
-    limits: EdgeLimits,
-    random: SystemRandom,
-    table: Mutex<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    by_id: HashMap<SessionId, Arc<Session>>,
-    per_key: HashMap<ApiKeyId, usize>,
-}
-
-impl Table {
-    fn remove(&mut self, id: &SessionId) -> Option<Arc<Session>> {
-        let session = self.by_id.remove(id)?;
-        if let Some(count) = self.per_key.get_mut(&session.key) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_key.remove(&session.key);
-            }
-        }
-        Some(session)
-    }
-}
-
-impl Sessions {
-    pub(crate) fn new(limits: EdgeLimits) -> Self {
-        Self { limits, random: SystemRandom::new(), table: Mutex::default() }
-    }
-
-    /// Opens a session.
-    pub(crate) fn create(&self, key: ApiKeyId, scope: Scope) -> Result<Arc<Session>, Refused> {
-        let id = SessionId::generate(&self.random).ok_or(Refused::NoRandomness)?;
-        let mut table = locked(&self.table);
-        let of_key = table.per_key.get(&key).copied().unwrap_or_default();
-        if table.by_id.len() >= self.limits.sessions || of_key >= self.limits.sessions_per_key {
-            metrics::counter!("mcp_orch_sessions_refused_total").increment(1);
-            return Err(Refused::TooMany);
-        }
-        table.per_key.insert(key, of_key + 1);
-        let session = Arc::new(Session {
-            id: id.clone(),
-            key,
-            scope,
-            ended: CancellationToken::new(),
-            opening: OnceLock::new(),
-            outbox: Mutex::default(),
-            running: Mutex::default(),
-            requests: AtomicU64::new(0),
-            calls: Arc::new(Semaphore::new(self.limits.calls_per_session)),
-            last_seen: Mutex::new(Instant::now()),
-        });
-        table.by_id.insert(id, Arc::clone(&session));
-        metrics::gauge!("mcp_orch_sessions").set(table.by_id.len() as f64);
-        Ok(session)
-    }
-
-    /// The session of that id, for the key and the scope that opened it.
-    pub(crate) fn find(&self, id: &str, key: ApiKeyId, scope: &Scope) -> Option<Arc<Session>> {
-        let id = SessionId::parse(id)?;
-        let session = locked(&self.table).by_id.get(&id).cloned()?;
-        let owned = session.key == key && session.scope == *scope;
-        owned.then(|| {
-            session.touch();
-            session
-        })
-    }
-
-    /// Ends a session; ending it again changes nothing.
-    pub(crate) fn end(&self, id: &SessionId, cause: Cause) {
-        let mut table = locked(&self.table);
-        let Some(session) = table.remove(id) else {
-            return;
-        };
-        metrics::gauge!("mcp_orch_sessions").set(table.by_id.len() as f64);
-        drop(table);
-        session.ended.cancel();
-        // Streams that wait for messages learn of it from `ended`; nothing more is put in.
-        *locked(&session.outbox) = None;
-        tracing::debug!(session = ?session.id, cause = cause.as_str(), "session ended");
-        metrics::counter!("mcp_orch_sessions_ended_total", "cause" => cause.as_str()).increment(1);
-    }
-
-    /// Ends what has been silent too long.
-    pub(crate) fn end_idle(&self) {
-        for session in self.all() {
-            if session.is_idle(self.limits.session_idle) {
-                self.end(&session.id, Cause::Idle);
-            }
-        }
-    }
-
-    /// Every session that is open.
-    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        locked(&self.table).by_id.values().cloned().collect()
-    }
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use domain::ProjectId;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn sessions(all: usize, per_key: usize) -> Sessions {
-        let limits =
-            EdgeLimits { sessions: all, sessions_per_key: per_key, ..EdgeLimits::default() };
-        Sessions::new(limits)
-    }
-
-    fn key() -> ApiKeyId {
-        ApiKeyId::from_uuid(Uuid::now_v7())
-    }
-
-    fn scope() -> Scope {
-        Scope::Unified("p".parse::<ProjectId>().unwrap())
-    }
-
-    #[test]
-    fn a_session_is_found_by_its_own_key_and_scope_only() {
-        let (sessions, mine) = (sessions(9, 9), key());
-        let session = sessions.create(mine, scope()).ok().unwrap();
-        let id = session.id.as_str();
-        assert!(sessions.find(id, mine, &scope()).is_some());
-        assert!(sessions.find(id, key(), &scope()).is_none());
-        let other = Scope::Unified("q".parse().unwrap());
-        assert!(sessions.find(id, mine, &other).is_none());
-        assert!(sessions.find("unknown", mine, &scope()).is_none());
-        sessions.end(&session.id, Cause::Deleted);
-        assert!(sessions.find(id, mine, &scope()).is_none());
-        assert!(session.ended.is_cancelled());
-    }
-
-    #[test]
-    fn limits_hold_and_an_ended_session_makes_room() {
-        let (sessions, mine) = (sessions(3, 2), key());
-        let first = sessions.create(mine, scope()).ok().unwrap();
-        assert!(sessions.create(mine, scope()).is_ok());
-        assert_eq!(sessions.create(mine, scope()).err(), Some(Refused::TooMany));
-        assert!(sessions.create(key(), scope()).is_ok());
-        assert_eq!(sessions.create(key(), scope()).err(), Some(Refused::TooMany));
-        sessions.end(&first.id, Cause::Closed);
-        sessions.end(&first.id, Cause::Closed);
-        assert!(sessions.create(mine, scope()).is_ok());
-    }
-
-    #[test]
-    fn a_cancellation_reaches_the_last_request_under_an_id() {
-        let session = sessions(1, 1).create(key(), scope()).ok().unwrap();
-        let (first, second) = (session.begin(&Id::number(1)), session.begin(&Id::number(1)));
-        drop(first);
-        session.cancel(&Id::string("1"));
-        assert!(!second.cancel.is_cancelled());
-        session.cancel(&Id::number(1));
-        assert!(second.cancel.is_cancelled());
-    }
-
-    #[test]
-    fn a_silent_session_ends_and_one_with_a_stream_does_not() {
-        let limits = EdgeLimits { session_idle: Duration::ZERO, ..EdgeLimits::default() };
-        let sessions = Sessions::new(limits.clone());
-        let silent = sessions.create(key(), scope()).ok().unwrap();
-        let streaming = sessions.create(key(), scope()).ok().unwrap();
-        let events = streaming.attach(&limits);
-        sessions.end_idle();
-        assert!(silent.ended.is_cancelled());
-        assert!(!streaming.ended.is_cancelled());
-        drop(events);
-        sessions.end_idle();
-        assert!(streaming.ended.is_cancelled());
-    }
-}
+mod tests;

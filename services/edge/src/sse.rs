@@ -4,21 +4,22 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use mcp::envelope::{self, code};
-use mcp::server::{sse_endpoint, sse_message};
+use mcp::server::sse_endpoint;
+use mcp::server::stateless::is_stateless;
 use mcp::{Envelope, Kind};
 
-use crate::call::Said;
 use crate::dispatch::{self, Dispatched};
 use crate::edge::Shared;
 use crate::http::{Passed, json, protocol_error};
 use crate::incoming;
-use crate::outbox::{Outbox, Undelivered};
 use crate::session::{Cause, Session};
+use crate::stateless;
 use crate::stream::EventStream;
 use crate::streamable::no_session;
+use crate::telling::{Sink, Telling, deliver};
 
 /// Ends the session when its stream is gone.
 struct EndSession {
@@ -48,7 +49,7 @@ pub(crate) async fn open(passed: Passed) -> Response {
     }
     tracing::info!(session = ?session.id, project = %grant.scope.project(), "SSE stream opened");
     EventStream {
-        events,
+        events: events.into(),
         ended: session.ended.clone(),
         closing: shared.closing.clone(),
         keep_alive: shared.config.limits.keep_alive,
@@ -85,13 +86,15 @@ pub(crate) async fn message(passed: Passed, body: Body) -> Response {
             return json(StatusCode::BAD_REQUEST, body);
         }
     };
+    if is_stateless(&HeaderMap::new(), &envelope) {
+        return stateless::sse_message_in(&passed, &session, &envelope).await;
+    }
     match envelope.kind() {
         Kind::Request => request(&passed, &session, &envelope).await,
-        Kind::Notification => {
-            incoming::notification(&session, &envelope);
+        Kind::Notification | Kind::Result | Kind::Error => {
+            incoming::message(&session, &envelope);
             accepted()
         }
-        Kind::Result | Kind::Error => accepted(),
     }
 }
 
@@ -118,37 +121,12 @@ async fn request(passed: &Passed, session: &Arc<Session>, envelope: &Envelope) -
             deliver(shared, session, &outbox, &answer).await;
             json(StatusCode::FORBIDDEN, answer)
         }
-        Dispatched::Call(mut running) => {
+        Dispatched::Call(running) => {
             let (shared, session) = (Arc::clone(shared), Arc::clone(session));
-            passed.shared.tasks.spawn(async move {
-                loop {
-                    match running.next().await {
-                        Said::Notification(message) => {
-                            deliver(&shared, &session, &outbox, &message).await;
-                        }
-                        Said::Answer(Some(answer)) => {
-                            deliver(&shared, &session, &outbox, &answer).await;
-                            return;
-                        }
-                        Said::Answer(None) => return,
-                    }
-                }
-            });
+            let Some(id) = envelope.id().cloned() else { return accepted() };
+            let telling = Telling { shared, session, id, running, sink: Sink::Outbox(outbox) };
+            passed.shared.tasks.spawn(telling.run(None));
             accepted()
-        }
-    }
-}
-
-/// Waits a while for a client that is behind. One that does not read loses its session, and what
-/// was for it; its calls run to their ends.
-async fn deliver(shared: &Shared, session: &Session, outbox: &Outbox, message: &[u8]) {
-    tokio::select! {
-        biased;
-        () = session.ended.cancelled() => {}
-        sent = outbox.send(sse_message(message)) => {
-            if sent == Err(Undelivered::Stalled) {
-                shared.sessions.end(&session.id, Cause::NotReading);
-            }
         }
     }
 }

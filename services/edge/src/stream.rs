@@ -12,14 +12,45 @@ use mcp::sse::KEEP_ALIVE;
 use tokio_util::sync::CancellationToken;
 
 use crate::outbox::Events;
+use crate::replay::LogReader;
 
 /// Tells proxies not to gather what should flow.
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Where the events of a stream come from.
+pub(crate) enum Source {
+    /// A queue.
+    Events(Events),
+    /// What is kept, so that it can be read again.
+    Log(LogReader),
+}
+
+impl From<Events> for Source {
+    fn from(events: Events) -> Self {
+        Self::Events(events)
+    }
+}
+
+impl From<LogReader> for Source {
+    fn from(reader: LogReader) -> Self {
+        Self::Log(reader)
+    }
+}
+
+impl Source {
+    /// The next event, encoded; `None` at the end. Cancel-safe.
+    async fn next(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Events(events) => events.next().await,
+            Self::Log(reader) => reader.next().await,
+        }
+    }
+}
+
 /// An open stream: encoded events from `events`, until they end or `ended` is cancelled. What
 /// waits already is still sent then.
 pub(crate) struct EventStream<G> {
-    pub(crate) events: Events,
+    pub(crate) events: Source,
     pub(crate) ended: CancellationToken,
     pub(crate) closing: CancellationToken,
     pub(crate) keep_alive: Duration,

@@ -3,27 +3,34 @@
 //! A request is answered as JSON when its answer comes first, and as a stream when a notification
 //! comes before it.
 
+mod batch;
+
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use domain::ErrorCode;
 use mcp::envelope::{self, EnvelopeError, code};
+use mcp::server::stateless::is_stateless;
 use mcp::server::{
-    SESSION_ID, accepts_event_stream, accepts_message_answers, is_json, protocol_version,
-    sse_message,
+    EventId, LAST_EVENT_ID, SESSION_ID, accepts_event_stream, is_json, prefers_event_stream,
+    protocol_version, sse_message,
 };
-use mcp::{Envelope, Kind, Revision};
+use mcp::{Envelope, Id, Kind};
 
-use crate::call::{Running, Said};
+use crate::attachments::attach_all;
+use crate::call::{Running, Said, answer_message};
 use crate::dispatch::{self, Dispatched};
 use crate::http::{Passed, json, protocol_error, refuse};
 use crate::incoming;
-use crate::outbox::{Outbox, outbox};
+use crate::replay::LogReader;
 use crate::session::{Cause, Refused, Session};
+use crate::stateless;
 use crate::stream::{EventStream, single_event};
+use crate::telling::{Sink, Telling, answer_alone};
+use crate::view::view;
 
 /// `POST`: a message, or with 2025-03-26 a batch.
 pub(crate) async fn message(passed: Passed, body: Body) -> Response {
@@ -36,7 +43,7 @@ pub(crate) async fn message(passed: Passed, body: Body) -> Response {
         Err(refusal) => return refusal,
     };
     if envelope::is_batch(&body) {
-        return batch(passed, body).await;
+        return batch::batch(passed, body).await;
     }
     match Envelope::parse(body, passed.shared.config.limits.body_bytes) {
         Ok(envelope) => single(passed, envelope).await,
@@ -50,6 +57,9 @@ fn malformed(error: &EnvelopeError) -> Response {
 }
 
 async fn single(passed: Passed, envelope: Envelope) -> Response {
+    if is_stateless(&passed.headers, &envelope) {
+        return stateless::message(&passed, &envelope).await;
+    }
     let Passed { shared, grant, .. } = &passed;
     if envelope.kind() == Kind::Request && envelope.method() == "initialize" {
         return initialize(&passed, &envelope).await;
@@ -62,21 +72,21 @@ async fn single(passed: Passed, envelope: Envelope) -> Response {
         Kind::Request => match dispatch::request(shared, grant, &session, &envelope).await {
             Dispatched::Answer(answer) => whole(&passed, answer),
             Dispatched::Forbidden(answer) => json(StatusCode::FORBIDDEN, answer),
-            Dispatched::Call(running) => answer(&passed, &session, running).await,
+            Dispatched::Call(running) => {
+                let Some(id) = envelope.id() else { return StatusCode::ACCEPTED.into_response() };
+                answer(&passed, &session, id, running).await
+            }
         },
-        Kind::Notification => {
-            incoming::notification(&session, &envelope);
+        Kind::Notification | Kind::Result | Kind::Error => {
+            incoming::message(&session, &envelope);
             StatusCode::ACCEPTED.into_response()
         }
-        // Nothing was asked of the client, so that nothing can be answered by it.
-        Kind::Result | Kind::Error => StatusCode::ACCEPTED.into_response(),
     }
 }
 
 /// An answer that comes alone.
 fn whole(passed: &Passed, answer: Bytes) -> Response {
-    if accepts_event_stream(&passed.headers) && !accepts_message_answers(&passed.headers) {
-        // The client reads nothing but streams.
+    if prefers_event_stream(&passed.headers) {
         return single_event(sse_message(&answer));
     }
     json(StatusCode::OK, answer)
@@ -136,28 +146,59 @@ fn session_of(passed: &Passed) -> Result<Arc<Session>, Box<Response>> {
     Ok(session)
 }
 
-/// Answers with JSON if the end comes first, else with a stream.
-async fn answer(passed: &Passed, session: &Arc<Session>, mut running: Running) -> Response {
-    let first = match running.next().await {
-        Said::Answer(Some(answer)) => return whole(passed, answer),
-        // Cancelled: there is nothing to say, and the client does not wait for it.
-        Said::Answer(None) => return StatusCode::ACCEPTED.into_response(),
-        Said::Notification(first) => first,
-    };
+/// Answers with JSON if the end comes first, else with a stream. Clients that can resume streams
+/// get one for what lasts, so that nothing is lost when the connection is.
+async fn answer(
+    passed: &Passed,
+    session: &Arc<Session>,
+    id: &Id,
+    mut running: Running,
+) -> Response {
     if !accepts_event_stream(&passed.headers) {
-        // The client cannot read notifications: it gets the answer alone.
-        loop {
-            match running.next().await {
-                Said::Notification(_) => {}
-                Said::Answer(Some(answer)) => return json(StatusCode::OK, answer),
-                Said::Answer(None) => return StatusCode::ACCEPTED.into_response(),
-            }
+        return match answer_alone(running, id).await {
+            Some(answer) => json(StatusCode::OK, answer),
+            None => StatusCode::ACCEPTED.into_response(),
+        };
+    }
+    let first = if session.is_primed() {
+        let early = passed.shared.config.limits.early_stream;
+        tokio::time::timeout(early, running.next()).await.ok()
+    } else {
+        Some(running.next().await)
+    };
+    match first {
+        Some(Said::Answer(Some(answer))) => whole(passed, answer_message(id, &answer)),
+        // Cancelled: there is nothing to say, and the client does not wait for it.
+        Some(Said::Answer(None)) => StatusCode::ACCEPTED.into_response(),
+        first => {
+            let log = session.open_stream();
+            let reader = log.read(None);
+            let telling = Telling {
+                shared: Arc::clone(&passed.shared),
+                session: Arc::clone(session),
+                id: id.clone(),
+                running,
+                sink: Sink::Log(Arc::clone(&log)),
+            };
+            passed.shared.tasks.spawn(async move {
+                telling.run(first).await;
+                log.end();
+            });
+            event_stream(passed, session, reader)
         }
     }
-    let (outbox, events) = outbox(&passed.shared.config.limits);
-    passed.shared.tasks.spawn(stream_answer(running, outbox, first));
+}
+
+/// A stream that can be resumed from its start on, as an answer.
+fn event_stream(passed: &Passed, session: &Session, reader: LogReader) -> Response {
+    let reader = if session.is_primed() { reader.primed() } else { reader };
+    event_stream_from(passed, session, reader)
+}
+
+/// A stream, as an answer.
+fn event_stream_from(passed: &Passed, session: &Session, reader: LogReader) -> Response {
     EventStream {
-        events,
+        events: reader.into(),
         ended: session.ended.clone(),
         closing: passed.shared.closing.clone(),
         keep_alive: passed.shared.config.limits.keep_alive,
@@ -166,84 +207,11 @@ async fn answer(passed: &Passed, session: &Arc<Session>, mut running: Running) -
     .into_response()
 }
 
-/// Puts a call's messages into a stream. A client that went away, or does not read, does not end
-/// the call: see [`crate::call`].
-async fn stream_answer(mut running: Running, outbox: Outbox, first: Bytes) {
-    let mut outbox = Some(outbox);
-    let mut said = Said::Notification(first);
-    loop {
-        let (message, is_last) = match said {
-            Said::Notification(message) => (Some(message), false),
-            Said::Answer(answer) => (answer, true),
-        };
-        if let (Some(message), Some(reader)) = (message, &outbox)
-            && reader.send(sse_message(&message)).await.is_err()
-        {
-            outbox = None;
-        }
-        if is_last {
-            return;
-        }
-        said = running.next().await;
-    }
-}
-
-async fn batch(passed: Passed, body: Bytes) -> Response {
-    let session = match session_of(&passed) {
-        Ok(session) => session,
-        Err(refusal) => return *refusal,
-    };
-    if !session.revision().unwrap_or(Revision::ASSUMED).has_batches() {
-        let message = "batches are part of revision 2025-03-26 only";
-        return protocol_error(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
-    }
-    let limits = &passed.shared.config.limits;
-    let messages = match envelope::split_batch(&body, limits.batch_messages) {
-        Ok(messages) => messages,
-        Err(error) => return malformed(&error),
-    };
-    let answers = messages.into_iter().map(|message| one_of_batch(&passed, &session, message));
-    let answers: Vec<Bytes> =
-        futures::future::join_all(answers).await.into_iter().flatten().collect();
-    if answers.is_empty() {
-        return StatusCode::ACCEPTED.into_response();
-    }
-    let mut out = BytesMut::with_capacity(answers.iter().map(Bytes::len).sum::<usize>() + 64);
-    for (index, answer) in answers.iter().enumerate() {
-        out.put_u8(if index == 0 { b'[' } else { b',' });
-        out.put_slice(answer);
-    }
-    out.put_u8(b']');
-    json(StatusCode::OK, out.freeze())
-}
-
-async fn one_of_batch(passed: &Passed, session: &Arc<Session>, message: Bytes) -> Option<Bytes> {
-    let Passed { shared, grant, .. } = passed;
-    let envelope = match Envelope::parse(message, shared.config.limits.body_bytes) {
-        Ok(envelope) => envelope,
-        Err(error) => {
-            return Some(envelope::error(error.id(), error.code(), &error.to_string(), None));
-        }
-    };
-    match envelope.kind() {
-        Kind::Request => match dispatch::request(shared, grant, session, &envelope).await {
-            Dispatched::Answer(answer) | Dispatched::Forbidden(answer) => Some(answer),
-            Dispatched::Call(mut running) => loop {
-                if let Said::Answer(answer) = running.next().await {
-                    return answer;
-                }
-            },
-        },
-        Kind::Notification => {
-            incoming::notification(session, &envelope);
-            None
-        }
-        Kind::Result | Kind::Error => None,
-    }
-}
-
 /// `GET`: the stream of what is said unasked.
 pub(crate) async fn listen(passed: Passed) -> Response {
+    if stateless::names_revision(&passed.headers) {
+        return stateless::not_allowed();
+    }
     if !accepts_event_stream(&passed.headers) {
         let message = "Accept must include text/event-stream";
         return protocol_error(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message);
@@ -252,18 +220,32 @@ pub(crate) async fn listen(passed: Passed) -> Response {
         Ok(session) => session,
         Err(refusal) => return *refusal,
     };
-    EventStream {
-        events: session.attach(&passed.shared.config.limits),
-        ended: session.ended.clone(),
-        closing: passed.shared.closing.clone(),
-        keep_alive: passed.shared.config.limits.keep_alive,
-        _guard: (),
-    }
-    .into_response()
+    let reader = match passed.headers.get(LAST_EVENT_ID) {
+        None => session.listen(),
+        Some(id) => match resumed(&session, id) {
+            // What came before it is there already: nothing lets it resume from further back.
+            Some(reader) => return event_stream_from(&passed, &session, reader),
+            None => {
+                let message = "Last-Event-ID is of no stream that can be resumed";
+                let status = StatusCode::BAD_REQUEST;
+                return protocol_error(status, code::INVALID_REQUEST, message);
+            }
+        },
+    };
+    let merged = view(&passed.shared, &session).await;
+    attach_all(&passed.shared, &session, &merged);
+    event_stream(&passed, &session, reader)
+}
+
+fn resumed(session: &Session, id: &HeaderValue) -> Option<LogReader> {
+    session.resume(EventId::parse(id.to_str().ok()?)?)
 }
 
 /// `DELETE`: the client ends its session.
 pub(crate) async fn end(passed: Passed) -> Response {
+    if stateless::names_revision(&passed.headers) {
+        return stateless::not_allowed();
+    }
     match session_of(&passed) {
         Ok(session) => {
             passed.shared.sessions.end(&session.id, Cause::Deleted);

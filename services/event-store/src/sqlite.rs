@@ -7,6 +7,7 @@
 mod bulk;
 mod facts;
 mod insert;
+mod newest;
 mod open;
 mod read;
 mod rows;

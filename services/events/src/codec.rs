@@ -200,6 +200,7 @@ fn read(event_type: EventType, payload: Payload<'_>) -> Result<Event, DecodeErro
         EventType::ServerDisabled => map!(server::read_disabled),
         EventType::ServerToolDisabled => map!(server::read_tool_disabled),
         EventType::ServerToolEnabled => map!(server::read_tool_enabled),
+        EventType::ServerToolApproved => map!(server::read_tool_approved),
         EventType::ServerDeleted => map!(server::read_deleted),
         EventType::ConnectionStateObserved => map!(read_state_observed),
         EventType::ConnectionCatalogueObserved => map!(read_catalogue_observed),

@@ -8,6 +8,7 @@
 
 mod change;
 mod entry;
+mod pinning;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,10 +23,10 @@ use domain::{
 };
 
 pub use change::{Change, ChangeKind};
-pub use entry::{ConnectionView, KeyEntry, ProjectEntry, ServerEntry};
+pub use entry::{ConnectionView, KeyEntry, ProjectEntry, ServerEntry, Sightings};
 
 /// See the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Configuration {
     projects: HashMap<ProjectId, Arc<ProjectEntry>>,
     /// What is registered in these comes to nothing.
@@ -77,8 +78,8 @@ impl Configuration {
                 Change::of_project(id, ChangeKind::Project)
             }
             Project::Deleted => {
-                for server in self.by_name.remove(&id).into_iter().flat_map(BTreeMap::into_values) {
-                    self.servers.remove(&server);
+                self.by_name.remove(&id);
+                for (server, _) in self.servers.extract_if(|_, entry| entry.server.project == id) {
                     self.connections.remove(&server);
                 }
                 self.deleted_projects.insert(id.clone());
@@ -89,6 +90,9 @@ impl Configuration {
     }
 
     fn apply_server(&mut self, tenant: TenantId, id: ServerId, event: &ServerEvent) -> Change {
+        if let ServerEvent::Registered { .. } = event {
+            self.connections.remove(&id);
+        }
         let before = self.forget_server(id);
         let project_before = match &before {
             Server::Active(server) => Some(server.project.clone()),
@@ -96,6 +100,7 @@ impl Configuration {
         };
         match server::evolve(before, event) {
             Server::Active(server) if self.deleted_projects.contains(&server.project) => {
+                self.connections.remove(&id);
                 Change::NONE
             }
             Server::Active(server) => {
@@ -150,6 +155,9 @@ impl Configuration {
                 Change::of_server(project, id, ChangeKind::ConnectionState)
             }
             ConnectionEvent::CatalogueObserved { summary, .. } => {
+                if view.sightings.would_grow(summary) {
+                    Arc::make_mut(&mut view.sightings).see(summary);
+                }
                 view.catalogue = Some(summary.clone());
                 Change::of_server(project, id, ChangeKind::Catalogue)
             }

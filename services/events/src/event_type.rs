@@ -75,6 +75,8 @@ event_types! {
     ServerToolDisabled = "server.tool_disabled" of Server v 1;
     /// Clients see a tool again.
     ServerToolEnabled = "server.tool_enabled" of Server v 1;
+    /// An Owner approved a definition of a tool.
+    ServerToolApproved = "server.tool_approved" of Server v 1;
     /// A server is gone.
     ServerDeleted = "server.deleted" of Server v 1;
     /// The state of a connection changed.

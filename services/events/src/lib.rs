@@ -5,6 +5,7 @@
 //! - [`stored`]: the same mapping as protobuf messages, for those that carry events in messages.
 //! - [`Configuration`]: what edges and workers hold in memory, folded with the aggregates' own
 //!   `evolve`.
+//! - [`LatestObservations`]: which events of a log a snapshot can do without.
 //! - [`Follower`]: which published event to apply next, and when something is missing.
 //!
 //! What always holds: nothing here does IO or reads a clock; `decode(encode(event))` is `event`;
@@ -18,12 +19,15 @@ mod codec;
 mod configuration;
 mod event_type;
 mod follow;
+mod latest;
 pub mod stored;
 mod upcast;
 
 pub use codec::{DecodeError, Encoded, InvalidField, decode, encode};
 pub use configuration::{
     Change, ChangeKind, Configuration, ConnectionView, KeyEntry, ProjectEntry, ServerEntry,
+    Sightings,
 };
 pub use event_type::{EventType, UnknownEventType, event_types};
 pub use follow::{Follower, Offer};
+pub use latest::LatestObservations;

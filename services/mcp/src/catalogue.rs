@@ -4,15 +4,20 @@
 //! several upstreams see: items under their exposed names, in an order that depends on the input
 //! alone, as pages of bytes that were put together beforehand.
 
+mod capabilities;
 mod cursor;
+mod mend;
 mod merge;
 mod merged;
 mod observed;
+mod routes;
 
+pub use capabilities::Feature;
 pub use cursor::InvalidCursor;
 pub use merge::{MergePolicy, ServerEntry, merge};
-pub use merged::{MergedCatalogue, Route, UriRoute};
+pub use merged::MergedCatalogue;
 pub use observed::{Catalogue, CatalogueError, Item};
+pub use routes::{Route, RouteRefusal, RoutedRequest, TaskRoute, UriRoute};
 
 /// The lists a server can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,5 +106,9 @@ impl ListKind {
     }
 }
 
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod route_tests;
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,13 @@
 
 use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::scan::{self, Fault, Member};
 use crate::splice;
+
+/// What some writers put before a text in UTF-8.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A request id as it was written: `1`, `"1"` and `1.0` are three different ids.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,6 +73,9 @@ pub enum EnvelopeError {
     /// Nested deeper than [`scan::MAX_DEPTH`].
     #[error("JSON nested deeper than {}", scan::MAX_DEPTH)]
     TooDeep,
+    /// More than [`scan::MAX_MEMBERS`] messages in a batch or members in a message.
+    #[error("more than {} members or elements side by side", scan::MAX_MEMBERS)]
+    TooWide,
     /// Not JSON (or not UTF-8). Answered with [`code::PARSE_ERROR`].
     #[error("not JSON")]
     NotJson,
@@ -92,7 +98,9 @@ impl EnvelopeError {
     pub fn code(&self) -> i64 {
         match self {
             Self::NotJson => code::PARSE_ERROR,
-            Self::TooLarge(_) | Self::TooDeep | Self::NotJsonRpc { .. } => code::INVALID_REQUEST,
+            Self::TooLarge(_) | Self::TooDeep | Self::TooWide | Self::NotJsonRpc { .. } => {
+                code::INVALID_REQUEST
+            }
         }
     }
 
@@ -111,6 +119,7 @@ impl From<Fault> for EnvelopeError {
         match fault {
             Fault::Syntax(_) => Self::NotJson,
             Fault::TooDeep => Self::TooDeep,
+            Fault::TooWide => Self::TooWide,
         }
     }
 }
@@ -168,10 +177,12 @@ struct Parts {
     result: Option<Range<usize>>,
     error: Option<Range<usize>>,
     repeated: bool,
+    members: usize,
 }
 
 impl Parts {
     fn take(&mut self, json: &[u8], member: Member) {
+        self.members += 1;
         let place = if member.is(json, "jsonrpc") {
             &mut self.jsonrpc
         } else if member.is(json, "id") {
@@ -193,7 +204,13 @@ impl Parts {
 }
 
 impl Envelope {
-    /// Reads one message.
+    /// The most members of a message; JSON-RPC knows five.
+    pub const MAX_MEMBERS: usize = 64;
+
+    /// The longest method, in bytes.
+    pub const MAX_METHOD_BYTES: usize = 1024;
+
+    /// Reads one message. A byte order mark before it is passed over, as RFC 8259 allows.
     ///
     /// # Errors
     /// [`EnvelopeError`]; a batch is [`EnvelopeError::NotJsonRpc`] (see [`is_batch`]).
@@ -201,6 +218,7 @@ impl Envelope {
         if frame.len() > max_bytes {
             return Err(EnvelopeError::TooLarge(max_bytes));
         }
+        let frame = without_mark(frame);
         if std::str::from_utf8(&frame).is_err() {
             return Err(EnvelopeError::NotJson);
         }
@@ -235,6 +253,9 @@ impl Envelope {
         if parts.repeated {
             return Err("a member is present more than once");
         }
+        if parts.members > Self::MAX_MEMBERS {
+            return Err("too many members");
+        }
         let version = parts.jsonrpc.and_then(|span| scan::string(&frame[span]));
         if version.as_deref() != Some("2.0") {
             return Err("jsonrpc is not \"2.0\"");
@@ -245,6 +266,9 @@ impl Envelope {
         match (parts.method, parts.result, parts.error) {
             (Some(method), None, None) => {
                 let method = scan::string(&frame[method]).ok_or("method is not a string")?;
+                if method.len() > Self::MAX_METHOD_BYTES {
+                    return Err("method is too long");
+                }
                 if id_is_null {
                     return Err("the id of a request is null");
                 }
@@ -298,16 +322,25 @@ impl Envelope {
         self.body.clone()
     }
 
-    /// The whole message as it arrived.
+    /// The whole message as it arrived, but for a byte order mark.
     #[must_use]
     pub fn frame(&self) -> &Bytes {
         &self.frame
     }
 }
 
+/// The bytes behind a byte order mark, or all of them.
+fn without_mark(mut frame: Bytes) -> Bytes {
+    if frame.starts_with(BYTE_ORDER_MARK) {
+        frame.advance(BYTE_ORDER_MARK.len());
+    }
+    frame
+}
+
 /// Whether the bytes are an array, which is how a batch is written (revision 2025-03-26 only).
 #[must_use]
 pub fn is_batch(frame: &[u8]) -> bool {
+    let frame = frame.strip_prefix(BYTE_ORDER_MARK).unwrap_or(frame);
     frame.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
 }
 
@@ -316,9 +349,10 @@ pub fn is_batch(frame: &[u8]) -> bool {
 /// # Errors
 /// [`EnvelopeError`] if the bytes are not an array with 1 to `max_messages` elements.
 pub fn split_batch(frame: &Bytes, max_messages: usize) -> Result<Vec<Bytes>, EnvelopeError> {
+    let frame = without_mark(frame.clone());
     let mut spans = Vec::new();
-    scan::document(frame)?;
-    scan::elements(frame, 0, |span| spans.push(span))?;
+    scan::document(&frame)?;
+    scan::elements(&frame, 0, |span| spans.push(span))?;
     if spans.is_empty() || spans.len() > max_messages {
         let reason = "a batch must have at least one message and not too many";
         return Err(EnvelopeError::NotJsonRpc { reason, id: None, is_answer: false });

@@ -24,4 +24,4 @@ pub mod uri;
 
 pub use catalogue::{Catalogue, ListKind, MergedCatalogue};
 pub use envelope::{Envelope, ErrorObject, Id, Kind, code};
-pub use revision::Revision;
+pub use revision::{Protocol, Revision};

@@ -65,23 +65,40 @@ impl Naming {
     /// The name under which `item` of `server` appears.
     #[must_use]
     pub fn expose(self, server: &str, item: &str) -> String {
-        let plain = if self.prefixed {
-            format!("{}{SEPARATOR}{}", sanitize(server), sanitize(item))
-        } else {
-            sanitize(item).into_owned()
-        };
-        // With no separator inside the server's name and no underscore at its end, the first
-        // separator of the whole is the one that was put there: two pairs cannot meet.
-        let ambiguous = self.prefixed
-            && (server.is_empty() || server.contains(SEPARATOR) || server.ends_with('_'));
-        let changed = !is_plain(item) || (self.prefixed && !is_plain(server));
-        if !ambiguous && !changed && !item.is_empty() && plain.len() <= self.max_chars {
+        let plain = self.joined(server, item);
+        if self.keeps(server, item) {
             return plain;
         }
         let server = if self.prefixed { server } else { "" };
         let digest = digest::sha256([server.as_bytes(), item.as_bytes()]);
         let keep = plain.len().min(self.max_chars - SUFFIX_CHARS);
         format!("{}_{}", &plain[..keep], digest::short(&digest))
+    }
+
+    /// Whether the name is server and item as they are, without a digest.
+    #[must_use]
+    pub fn keeps(self, server: &str, item: &str) -> bool {
+        // With no separator inside the server's name and no underscore at its end, the first
+        // separator of the whole is the one that was put there: two such pairs cannot meet.
+        let server_is_plain = !self.prefixed
+            || (is_plain(server)
+                && !server.is_empty()
+                && !server.contains(SEPARATOR)
+                && !server.ends_with('_'));
+        let prefix = if self.prefixed { server.len() + SEPARATOR.len() } else { 0 };
+        server_is_plain
+            && is_plain(item)
+            && !item.is_empty()
+            && prefix + item.len() <= self.max_chars
+    }
+
+    /// Both parts in the charset, of any length.
+    fn joined(self, server: &str, item: &str) -> String {
+        if self.prefixed {
+            format!("{}{SEPARATOR}{}", sanitize(server), sanitize(item))
+        } else {
+            sanitize(item).into_owned()
+        }
     }
 }
 
@@ -135,6 +152,19 @@ mod tests {
         assert_eq!(naming.expose("a", "b__c"), "a__b__c");
         assert_ne!(naming.expose("a__b", "c"), "a__b__c");
         assert_ne!(naming.expose("a_", "b"), naming.expose("a", "_b"));
+    }
+
+    #[test]
+    fn hostile_names_become_short_plain_ones() {
+        let naming = Naming::default();
+        let long = "\u{202e}\u{0}\n".repeat(10_000);
+        for item in ["", " ", "\u{0}", "\u{202e}drop", "名前", "a\nb", "🦀", "..", long.as_str()]
+        {
+            let name = naming.expose("s", item);
+            assert!(is_plain(&name) && name.len() <= 60, "{item:?}: {name}");
+            assert!(!naming.keeps("s", item));
+            assert_eq!(naming.expose("s", item), name);
+        }
     }
 
     proptest! {

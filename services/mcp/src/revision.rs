@@ -1,4 +1,49 @@
-//! The revisions of the protocol that open with `initialize`, and how one is agreed on.
+//! The revisions of the protocol: those that open with `initialize`, how one of them is agreed on,
+//! and the stateless one that has no session.
+
+/// What two sides speak with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// A session that `initialize` has opened.
+    Sessions(Revision),
+    /// No session: each request says all that it needs (2026-07-28).
+    Stateless,
+}
+
+impl Protocol {
+    /// The stateless revision as it is written on the wire.
+    pub const STATELESS: &str = "2026-07-28";
+
+    /// The revision as it is written on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sessions(revision) => revision.as_str(),
+            Self::Stateless => Self::STATELESS,
+        }
+    }
+
+    /// What is spoken, from its spelling on the wire; `None` if it is not supported.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == Self::STATELESS {
+            return Some(Self::Stateless);
+        }
+        Revision::parse(text).map(Self::Sessions)
+    }
+
+    /// Whether there is no session.
+    #[must_use]
+    pub const fn is_stateless(self) -> bool {
+        matches!(self, Self::Stateless)
+    }
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// A revision of the protocol, in order of age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +115,16 @@ impl std::fmt::Display for Revision {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_protocol_is_read_back_from_its_name() {
+        let sessions = Revision::ALL.map(Protocol::Sessions);
+        for protocol in sessions.into_iter().chain([Protocol::Stateless]) {
+            assert_eq!(Protocol::parse(protocol.as_str()), Some(protocol));
+        }
+        assert_eq!(Protocol::parse("2026-07-29"), None);
+        assert!(Protocol::Stateless.is_stateless());
+    }
 
     #[test]
     fn a_supported_request_is_granted_and_any_other_gets_the_latest() {

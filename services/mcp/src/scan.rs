@@ -1,7 +1,7 @@
 //! A JSON scanner that finds where values lie and builds nothing.
 //!
-//! It accepts exactly the JSON grammar (RFC 8259), works without recursion and refuses nesting
-//! deeper than [`MAX_DEPTH`]. Everything in this crate that rewrites a message rests on the spans
+//! It accepts exactly the JSON grammar (RFC 8259), works without recursion, refuses nesting deeper
+//! than [`MAX_DEPTH`] and takes no object or array apart that has more than [`MAX_MEMBERS`]. Everything in this crate that rewrites a message rests on the spans
 //! it reports, so it never guesses: a byte that does not fit the grammar is a [`Fault`].
 
 use std::borrow::Cow;
@@ -9,6 +9,10 @@ use std::ops::Range;
 
 /// The deepest nesting of arrays and objects that is accepted.
 pub const MAX_DEPTH: usize = 128;
+
+/// The most members of an object, or elements of an array, that is taken apart. What is only
+/// passed over may have any number.
+pub const MAX_MEMBERS: usize = 100_000;
 
 /// Why a text was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +23,9 @@ pub enum Fault {
     /// More than [`MAX_DEPTH`] arrays and objects inside each other.
     #[error("JSON nested deeper than {MAX_DEPTH}")]
     TooDeep,
+    /// More than [`MAX_MEMBERS`] members or elements in a place that must be looked into.
+    #[error("more than {MAX_MEMBERS} members or elements side by side")]
+    TooWide,
 }
 
 /// One member of an object: where its key (quotes included) and its value lie.
@@ -32,6 +39,10 @@ impl Member {
     /// Whether the key, its escapes resolved, is `name`.
     pub(crate) fn is(&self, json: &[u8], name: &str) -> bool {
         let inner = &json[self.key.start + 1..self.key.end - 1];
+        // An escape takes at most six bytes for each byte that it stands for.
+        if inner.len() > 6 * name.len() {
+            return false;
+        }
         if memchr::memchr(b'\\', inner).is_none() {
             return inner == name.as_bytes();
         }
@@ -71,10 +82,11 @@ pub(crate) fn members(
         return Ok(None);
     }
     scanner.enter(true)?;
+    let mut count = 0;
     loop {
         scanner.whitespace();
         match scanner.peek() {
-            Some(b'"') => {}
+            Some(b'"') => count = counted(count)?,
             Some(b'}') => break,
             _ => return Err(scanner.fault()),
         }
@@ -116,7 +128,9 @@ pub(crate) fn elements(
     if scanner.peek() == Some(b']') {
         return Ok(Some(scanner.at + 1));
     }
+    let mut count = 0;
     loop {
+        count = counted(count)?;
         each(scanner.value()?);
         scanner.whitespace();
         match scanner.peek() {
@@ -125,6 +139,10 @@ pub(crate) fn elements(
             _ => return Err(scanner.fault()),
         }
     }
+}
+
+fn counted(before: usize) -> Result<usize, Fault> {
+    if before == MAX_MEMBERS { Err(Fault::TooWide) } else { Ok(before + 1) }
 }
 
 /// A position in a text, and which containers are open there: one bit each, set for an object.
@@ -404,6 +422,33 @@ mod tests {
         assert_eq!(document(ok.as_bytes()), Ok(0..2 * MAX_DEPTH));
         let deep = "{\"a\":".repeat(MAX_DEPTH + 1);
         assert_eq!(document(deep.as_bytes()), Err(Fault::TooDeep));
+    }
+
+    #[test]
+    fn what_is_taken_apart_is_limited_and_what_is_passed_over_is_not() {
+        let many = |count: usize| format!("[{}1]", "1,".repeat(count - 1));
+        let (most, more) = (many(MAX_MEMBERS), many(MAX_MEMBERS + 1));
+        let mut seen = 0;
+        assert!(elements(most.as_bytes(), 0, |_| seen += 1).is_ok());
+        assert_eq!(seen, MAX_MEMBERS);
+        assert_eq!(elements(more.as_bytes(), 0, |_| {}), Err(Fault::TooWide));
+        assert_eq!(document(more.as_bytes()), Ok(0..more.len()));
+        let object = format!("{{{}\"b\":1}}", "\"a\":1,".repeat(MAX_MEMBERS));
+        assert_eq!(members(object.as_bytes(), 0, |_| {}), Err(Fault::TooWide));
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_text_however_it_is_escaped() {
+        let is = |json: &str, name: &str| {
+            let mut found = false;
+            members(json.as_bytes(), 0, |member| found |= member.is(json.as_bytes(), name))
+                .unwrap();
+            found
+        };
+        assert!(is(r#"{"\u0075\u0072\u0069":1}"#, "uri"));
+        assert!(is(r#"{"\ud83d\ude00":1}"#, "\u{1f600}"));
+        assert!(!is(r#"{"\u0075\u0072\u0069\u0069":1}"#, "uri"));
+        assert!(!is(r#"{"\ud800":1}"#, "\u{fffd}"));
     }
 
     proptest! {

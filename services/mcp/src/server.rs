@@ -1,18 +1,28 @@
 //! The rules of the half that faces clients, as far as they are pure protocol.
 
+mod ask;
+mod event_id;
 mod headers;
 mod initialize;
+mod input;
+mod log_level;
 mod method;
 mod notify;
 mod session;
+pub mod stateless;
 
+pub use ask::check_ask;
+pub use event_id::EventId;
 pub use headers::{
-    HeaderRefusal, PROTOCOL_VERSION, SESSION_ID, accepts_event_stream, accepts_message_answers,
-    is_json, protocol_version,
+    HeaderRefusal, LAST_EVENT_ID, PROTOCOL_VERSION, SESSION_ID, accepts_event_stream,
+    accepts_message_answers, is_json, prefers_event_stream, protocol_version,
 };
 pub use initialize::{InitializeRequest, InitializeResult, ServerInfo};
+pub use input::{InputRequest, InputRequired};
+pub use log_level::LogLevel;
 pub use method::{Method, is_client_notification};
 pub use notify::{
-    EMPTY_RESULT, cancelled_request, list_changed, progress, sse_endpoint, sse_message,
+    EMPTY_RESULT, cancelled_request, list_changed, progress, sse_endpoint, sse_event, sse_message,
+    sse_priming,
 };
 pub use session::SessionId;

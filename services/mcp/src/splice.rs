@@ -48,6 +48,35 @@ pub fn quote(text: &str) -> Bytes {
     Bytes::from(serde_json::to_vec(text).unwrap_or_else(|_| b"\"\"".to_vec()))
 }
 
+/// The text with U+FFFD in place of every escape that stands for half a character (a surrogate
+/// without its other half): JSON allows them, and many readers refuse the whole text for one.
+#[must_use]
+pub fn mend(json: &Bytes) -> Bytes {
+    let mut edits = Vec::new();
+    let mut at = 0;
+    // Backslashes stand in strings only, each before what it escapes.
+    while let Some(found) = memchr::memchr(b'\\', &json[at..]) {
+        let start = at + found;
+        at = start + 2;
+        let Some(unit) = utf16_escape(json, start) else {
+            continue;
+        };
+        at = start + 6;
+        match unit {
+            0xD800..=0xDBFF if matches!(utf16_escape(json, at), Some(0xDC00..=0xDFFF)) => at += 6,
+            0xD800..=0xDFFF => edits.push((start..at, Bytes::from_static(b"\\ufffd"))),
+            _ => {}
+        }
+    }
+    if edits.is_empty() { json.clone() } else { replace_spans(json, &edits) }
+}
+
+/// The number behind `\u` at `at`.
+fn utf16_escape(json: &[u8], at: usize) -> Option<u16> {
+    let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
 /// Where the value at `path` lies, or `None` if it is absent. An empty path is the whole value.
 ///
 /// # Errors
@@ -187,9 +216,13 @@ pub fn remove(json: &[u8], path: &[&str]) -> Result<Option<Bytes>, SpliceError> 
     if scan::members(json, parent.start, |member| all.push(member))?.is_none() {
         return Ok(None);
     }
-    let Some(index) = all.iter().position(|member| member.is(json, last)) else {
+    let mut named = (0..all.len()).filter(|index| all[*index].is(json, last));
+    let Some(index) = named.next() else {
         return Ok(None);
     };
+    if named.next().is_some() {
+        return Err(SpliceError::Ambiguous);
+    }
     let (start, end) = match (all.get(index + 1), index) {
         (Some(next), _) => (all[index].key.start, next.key.start),
         (None, 0) => (all[0].key.start, all[0].value.end),

@@ -5,6 +5,8 @@ use std::io;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::envelope::BYTE_ORDER_MARK;
+
 /// The longest line by default: 16 MiB.
 pub const DEFAULT_MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 
@@ -30,6 +32,8 @@ pub struct LineReader<R> {
     /// How much of the buffer is known to hold no line end.
     searched: usize,
     max_line_bytes: usize,
+    /// Whether a byte order mark can no longer come.
+    started: bool,
     /// Inside a line that is too long: everything up to its end is dropped.
     passing_over: bool,
     ended: bool,
@@ -43,13 +47,14 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             buffer: BytesMut::new(),
             searched: 0,
             max_line_bytes,
+            started: false,
             passing_over: false,
             ended: false,
         }
     }
 
     /// The next line that is not blank, without its LF or CRLF; `None` at the end. What the end
-    /// cuts off counts as a line. May be dropped while it waits without losing bytes.
+    /// cuts off counts as a line; a byte order mark at the start is passed over. May be dropped while it waits without losing bytes.
     ///
     /// # Errors
     /// [`LineError`]; only [`LineError::TooLong`] can be read on from.
@@ -74,6 +79,17 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     }
 
     fn buffered(&mut self) -> Result<Option<Bytes>, LineError> {
+        if !self.started {
+            let may_come = self.buffer.len() < BYTE_ORDER_MARK.len()
+                && BYTE_ORDER_MARK.starts_with(&self.buffer);
+            if may_come && !self.ended {
+                return Ok(None);
+            }
+            self.started = true;
+            if self.buffer.starts_with(BYTE_ORDER_MARK) {
+                self.buffer.advance(BYTE_ORDER_MARK.len());
+            }
+        }
         let Some(stop) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
             self.searched = self.buffer.len();
             if self.passing_over || self.searched > self.max_line_bytes + 1 {
@@ -161,7 +177,60 @@ mod tests {
         assert_eq!(&out[..], b"{    \"a\": \"x\\ny\" }\n");
     }
 
+    /// Reads from a source that gives the bytes in pieces.
+    async fn lines_in_pieces(
+        input: &[u8],
+        sizes: &[usize],
+        limit: usize,
+    ) -> Vec<Result<Bytes, usize>> {
+        let mut rest = input;
+        let mut pieces = Vec::new();
+        for size in sizes.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (piece, tail) = rest.split_at((*size).min(rest.len()));
+            pieces.push(Ok::<_, io::Error>(Bytes::copy_from_slice(piece)));
+            rest = tail;
+        }
+        let source = tokio_util::io::StreamReader::new(futures::stream::iter(pieces));
+        let mut reader = LineReader::new(source, limit);
+        let mut out = Vec::new();
+        loop {
+            match reader.next().await {
+                Ok(Some(line)) => out.push(Ok(line)),
+                Ok(None) => return out,
+                Err(LineError::TooLong(limit)) => out.push(Err(limit)),
+                Err(LineError::Io(error)) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_passed_over_at_the_start_only() {
+        let input = "\u{feff}{}\n\u{feff}{}\n".as_bytes();
+        let expected = [Ok(Bytes::from("{}")), Ok(Bytes::from("\u{feff}{}"))];
+        for size in [1, 2, 3, 100] {
+            assert_eq!(lines_in_pieces(input, &[size], 100).await, expected, "{size}");
+        }
+        // What could become one, but does not, is a line like any other.
+        let cut = lines_in_pieces(b"\xEF\xBB", &[1], 100).await;
+        assert_eq!(cut, [Ok(Bytes::from_static(b"\xEF\xBB"))]);
+    }
+
     proptest! {
+        #[test]
+        fn where_the_pieces_are_cut_changes_nothing(
+            input in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(0xEF), Just(0xBB), Just(0xBF), any::<u8>()], 0..80),
+            sizes in proptest::collection::vec(1_usize..7, 1..9),
+            limit in 0_usize..30,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let whole = runtime.block_on(lines_in_pieces(&input, &[input.len().max(1)], limit));
+            let pieces = runtime.block_on(lines_in_pieces(&input, &sizes, limit));
+            prop_assert_eq!(whole, pieces);
+        }
+
         #[test]
         fn lines_are_split_as_the_standard_library_does(text in "[a\\r\\n ]{0,60}") {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

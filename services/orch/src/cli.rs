@@ -30,6 +30,9 @@ pub(crate) enum Command {
     /// MCP servers of a project
     #[command(subcommand)]
     Server(ServerCommand),
+    /// Definitions of tools
+    #[command(subcommand)]
+    Tool(ToolCommand),
     /// API keys of a project
     #[command(subcommand)]
     Key(KeyCommand),
@@ -83,6 +86,12 @@ pub(crate) struct UpArgs {
     /// Where mcp-orch.log is written
     #[arg(long, default_value = "logs", env = "MCP_ORCH_LOGS")]
     pub(crate) logs: PathBuf,
+    /// Seconds after which the session of a silent MCP client ends
+    #[arg(long, default_value_t = 1_800, env = "MCP_ORCH_SESSION_IDLE")]
+    pub(crate) session_idle: u64,
+    /// Most sessions of MCP clients that one key may have open
+    #[arg(long, default_value_t = 2_000, env = "MCP_ORCH_SESSIONS_PER_KEY")]
+    pub(crate) sessions_per_key: usize,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +185,9 @@ pub(crate) enum ProjectCommand {
         /// How tool names are made
         #[arg(long)]
         naming: Option<Naming>,
+        /// What a changed definition of a tool leads to
+        #[arg(long)]
+        tool_pinning: Option<ToolPinning>,
         #[command(flatten)]
         target: InProject,
     },
@@ -199,6 +211,16 @@ pub(crate) enum Naming {
     PlainWhenSingle,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ToolPinning {
+    /// Nothing
+    Off,
+    /// `server tools` shows it
+    Warn,
+    /// Clients do not get the tool until an Owner approves
+    Block,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServerCommand {
     /// All servers, their state and its cause
@@ -219,6 +241,9 @@ pub(crate) enum ServerCommand {
         /// An environment variable NAME=VALUE; may be given more than once
         #[arg(long = "env", value_parser = pair)]
         env: Vec<(String, String)>,
+        /// Whose connection a client's requests take
+        #[arg(long)]
+        isolation: Option<Isolation>,
         /// The command and its arguments
         #[arg(last = true)]
         command: Vec<String>,
@@ -237,6 +262,35 @@ pub(crate) enum ServerCommand {
     Tools(NamedServer),
     /// The last lines that a stdio server wrote to stderr
     Log(NamedServer),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Isolation {
+    /// One connection for all clients
+    Shared,
+    /// A connection for each client session, as sampling, elicitation and roots over stdio need
+    Session,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ToolCommand {
+    /// Take changed definitions as the ones that clients may use
+    Approve {
+        /// The server's name
+        server: String,
+        /// The tool, by the server's own name for it
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        tool: Option<String>,
+        /// All tools of the server whose definition changed
+        #[arg(long)]
+        all: bool,
+        /// The hash of the definition you have seen, as `server tools --json` shows it; refused
+        /// when it is another one now
+        #[arg(long, conflicts_with = "all")]
+        hash: Option<String>,
+        #[command(flatten)]
+        target: InProject,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -363,6 +417,37 @@ mod tests {
         };
         assert_eq!(command.len(), 4);
         assert_eq!(env, [("A".to_owned(), "b=c".to_owned())]);
+    }
+
+    #[test]
+    fn approving_names_one_tool_or_all() {
+        let parse =
+            |line: &str| Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command);
+        let one = parse("mcp-orch tool approve files read --hash ab").unwrap();
+        let Command::Tool(ToolCommand::Approve { tool, all, hash, .. }) = one else {
+            panic!("another command");
+        };
+        assert_eq!((tool.as_deref(), all, hash.as_deref()), (Some("read"), false, Some("ab")));
+        assert!(parse("mcp-orch tool approve files --all").is_ok());
+        for wrong in ["", " read --all", " --all --hash ab"] {
+            assert!(parse(&format!("mcp-orch tool approve files{wrong}")).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_isolated_and_a_project_pins_tools() {
+        let line = "mcp-orch server add files --isolation session -- files";
+        let cli = Cli::parse_from(line.split_whitespace());
+        let Command::Server(ServerCommand::Add { isolation, command, .. }) = cli.command else {
+            panic!("another command");
+        };
+        assert!(matches!(isolation, Some(Isolation::Session)) && command == ["files"]);
+        let line = "mcp-orch project set --tool-pinning block";
+        let cli = Cli::parse_from(line.split_whitespace());
+        let Command::Project(ProjectCommand::Set { tool_pinning, .. }) = cli.command else {
+            panic!("another command");
+        };
+        assert!(matches!(tool_pinning, Some(ToolPinning::Block)));
     }
 
     #[test]

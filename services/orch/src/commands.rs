@@ -11,11 +11,14 @@ mod project;
 mod replay;
 mod server;
 mod table;
+mod tool;
 mod up;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::Command;
 
@@ -39,14 +42,22 @@ fn complain(message: &str) {
 }
 
 fn block_on(command: Command) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = runtime().context("cannot start the runtime")?;
     let code = runtime.block_on(dispatch(command))?;
     // A thread that waits for standard input must not keep the process.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// On one core a thread that hands work to another one gains nothing: everything then runs on
+/// this one, which also takes what is ready in turn and so finds more of it in its caches.
+fn runtime() -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut builder = match cores {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
@@ -57,6 +68,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Login(args) => login::run(args).await?,
         Command::Project(command) => project::run(command).await?,
         Command::Server(command) => return server::run(command).await,
+        Command::Tool(command) => tool::run(command).await?,
         Command::Key(command) => key::run(command).await?,
         Command::Call(command) => call::run(command).await?,
         Command::Replay(args) => return replay::run(args).await,

@@ -10,6 +10,11 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+/// A call makes many small allocations: this allocator does them in half the time of the
+/// system's, and gives what is not used any more back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().command {
         // These two stay free of the asynchronous runtime: a machine may run hundreds of them.

@@ -22,17 +22,17 @@ pub struct JournalConfig {
 }
 
 impl Default for JournalConfig {
-    /// 8,192 entries and 64 MiB for a tenant, 256 MiB in all, requests of 256 entries or 8 MiB,
-    /// 5 s to record, 100 ms to gather.
+    /// 8,192 entries and 64 MiB for a tenant, 256 MiB in all, requests of 512 entries or 8 MiB,
+    /// 5 s to record, 250 ms to gather.
     fn default() -> Self {
         Self {
             tenant_entries: 8_192,
             tenant_bytes: 64 * 1024 * 1024,
             total_bytes: 256 * 1024 * 1024,
-            batch_entries: 256,
+            batch_entries: 512,
             batch_bytes: 8 * 1024 * 1024,
             record_timeout: Duration::from_secs(5),
-            linger: Duration::from_millis(100),
+            linger: Duration::from_millis(250),
         }
     }
 }

@@ -1,11 +1,16 @@
 //! The two ends of an exchange.
 
-use backplane::exchange::{Answering, Exchange, ExchangeError, Frame};
+use std::sync::Arc;
+
+use backplane::exchange::{Answering, Exchange, ExchangeError, FollowUp, Frame};
 use backplane::subject;
 use bus::{Bus, BusError, InProcessBus, Server};
 use bytes::Bytes;
 use domain::ServerId;
-use proto::internal::v1::{ExchangeOpen, Finished, Notification, finished};
+use proto::internal::v1::{
+    ExchangeOpen, Finished, Interest, InterestDone, Notification, ServerRequest, SessionCatalogue,
+    finished, interest,
+};
 use uuid::Uuid;
 
 use crate::wait::soon;
@@ -101,4 +106,73 @@ async fn a_request_that_cannot_be_read_breaks_the_exchange() {
     let incoming = soon("the request", server.accept()).await.unwrap();
     assert!(Answering::accept(incoming).is_err());
     assert_eq!(soon("the end", client.next_frame()).await, Some(Err(BusError::Closed)));
+}
+
+#[tokio::test]
+async fn what_the_upstream_asks_is_answered_by_another_task() {
+    let (bus, mut server) = owned().await;
+    let (exchange, answering) = opened(&bus, &mut server).await;
+    let exchange = Arc::new(exchange);
+    let reader = Arc::clone(&exchange);
+    let reading = tokio::spawn(async move {
+        while let Frame::Request(request) = reader.next().await.unwrap() {
+            let answer = match request.method.as_str() {
+                "roots/list" => Ok(request.params),
+                _ => Err(Bytes::from_static(b"{\"code\":-1}")),
+            };
+            reader.answer(&request.id, answer).await.unwrap();
+        }
+    });
+    let ask = |id: &str, method: &str| ServerRequest {
+        id: id.to_owned(),
+        method: method.to_owned(),
+        params: Bytes::from_static(b"{}"),
+    };
+    answering.ask(ask("1", "roots/list")).await.unwrap();
+    answering.ask(ask("2", "ping")).await.unwrap();
+    for (id, answer) in [("1", Ok(&b"{}"[..])), ("2", Err(&b"{\"code\":-1}"[..]))] {
+        let answer = answer.map(Bytes::from_static).map_err(Bytes::from_static);
+        let expected = FollowUp::Answer { id: id.to_owned(), answer };
+        assert_eq!(soon("the answer", answering.next_follow_up()).await, Some(expected));
+    }
+    answering.finish(answer()).await.unwrap();
+    soon("the end", reading).await.unwrap();
+    assert_eq!(exchange.answer("3", Ok(Bytes::new())).await, Err(BusError::Closed));
+}
+
+#[tokio::test]
+async fn interests_catalogues_and_notifications_pass_both_ways() {
+    let (bus, mut server) = owned().await;
+    let (exchange, answering) = opened(&bus, &mut server).await;
+    let wanted = Interest { id: 7, change: Some(interest::Change::Subscribe("file:///a".into())) };
+    exchange.interest(wanted.clone()).await.unwrap();
+    exchange.notify("notifications/roots/list_changed", Bytes::new()).await.unwrap();
+    assert_eq!(answering.next_follow_up().await, Some(FollowUp::Interest(wanted)));
+    let said = Notification {
+        method: "notifications/roots/list_changed".to_owned(),
+        params: Bytes::new(),
+    };
+    assert_eq!(answering.next_follow_up().await, Some(FollowUp::Notification(said)));
+    let done = InterestDone { id: 7, error: Bytes::new() };
+    answering.interest_done(done.clone()).await.unwrap();
+    let catalogue = Bytes::from_static(b"{}");
+    answering.catalogue(catalogue.clone()).await.unwrap();
+    assert_eq!(exchange.next().await, Ok(Frame::InterestDone(done)));
+    assert_eq!(exchange.next().await, Ok(Frame::Catalogue(SessionCatalogue { catalogue })));
+    drop(exchange);
+    assert_eq!(soon("the leave", answering.next_follow_up()).await, None);
+}
+
+#[tokio::test]
+async fn follow_ups_that_cannot_be_read_are_passed_over() {
+    let (bus, mut server) = owned().await;
+    let first = Bytes::from(prost::Message::encode_to_vec(&request()));
+    let client = bus.open(&subject::exchange(SERVER), first).await.unwrap();
+    let incoming = soon("the request", server.accept()).await.unwrap();
+    let (_, answering) = Answering::accept(incoming).unwrap();
+    client.send(Bytes::from_static(&[0xFF; 8])).await.unwrap();
+    // A field of a later version.
+    client.send(Bytes::from_static(&[0xFA, 0x06, 0x00])).await.unwrap();
+    drop(client);
+    assert_eq!(soon("the leave", answering.next_follow_up()).await, None);
 }

@@ -153,9 +153,13 @@ async fn a_caller_that_goes_away_leaves_its_record() {
     until("it is recorded", || record.ids() == [id(1)]).await;
 }
 
+fn in_small_batches() -> JournalConfig {
+    JournalConfig { batch_entries: 256, ..JournalConfig::default() }
+}
+
 #[tokio::test]
 async fn what_cannot_be_sent_is_refused_at_once() {
-    let Setup { journal, .. } = setup(JournalConfig::default());
+    let Setup { journal, .. } = setup(in_small_batches());
     let many = (0..257).map(entry).collect();
     assert_eq!(journal.record(many).await, Err(JournalError::TooLarge));
     let huge = entry_of(tenant(1), 1, bus::MAX_FRAME_BYTES);
@@ -167,7 +171,7 @@ async fn what_cannot_be_sent_is_refused_at_once() {
 
 #[tokio::test]
 async fn queued_entries_are_recorded_in_order_and_batched() {
-    let Setup { bus, record, journal, .. } = setup(JournalConfig::default());
+    let Setup { bus, record, journal, .. } = setup(in_small_batches());
     serve(&bus, &record, &open_gate(), takes).await;
     for number in 0..1_000 {
         journal.queue(entry(number)).unwrap();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use backplane::{Clock, subject};
 use bus::{Bus, Event as BusEvent, InProcessBus};
 use domain::event::{ProjectEvent, ServerEvent};
-use domain::server::{ServerConfig, ServerName, Transport};
+use domain::server::{Isolation, ServerConfig, ServerName, Transport};
 use domain::{Event, ProjectId, ServerId, StreamId, StreamKind, TenantId, Timestamp, UserId};
 use prost::Message;
 use proto::internal::v1::{Beat, SnapshotFrame, SnapshotRequest, StoredEvent};
@@ -110,6 +110,7 @@ impl World {
             timeout_s: 30,
             read_timeout_s: None,
             auto_approve: vec![],
+            isolation: Isolation::default(),
         };
         let name = ServerName::parse("name", name).unwrap();
         let event = ServerEvent::Registered { project: project(), name, config, disabled: true };

@@ -6,19 +6,23 @@ use std::time::Duration;
 use backplane::{Clock, Journal, ReplicaHandle};
 use bus::Bus;
 use domain::connection::{ConnectionState, Observation};
-use mcp::client::CloseCause;
-use tokio::sync::{Semaphore, watch};
+use mcp::client::{CloseCause, Events};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::catalogue::Shelf;
+use super::listen;
 use super::observe::{Observer, Report};
 use super::slot::FAIL_FAST;
 use super::upkeep::{Upkeep, millis};
-use super::{ConnectionSpec, Dialed, Dialer, Link, Phase, Slot, cause};
+use super::{
+    ConnectionSpec, DialError, Dialed, Dialer, Introduction, Link, Phase, Slot, Step, cause,
+};
 use crate::backoff::Backoff;
 use crate::config::WorkerConfig;
+use crate::session::Projects;
 use crate::stdio::Process;
 use crate::worker::{EventIds, Random};
 
@@ -40,13 +44,15 @@ pub(crate) struct ActorDeps {
     pub(crate) random: Random,
     /// One permit for each start that nobody waits for.
     pub(crate) starts: Semaphore,
+    /// How many connections of single clients each project may still have.
+    pub(crate) projects: Projects,
     /// What is to end before the worker does.
     pub(crate) tasks: TaskTracker,
 }
 
 impl ActorDeps {
     /// The hash of the catalogue in the record; empty without one.
-    pub(super) fn recorded_hash(&self, spec: &ConnectionSpec) -> String {
+    pub(crate) fn recorded_hash(&self, spec: &ConnectionSpec) -> String {
         let view = self.replica.read().connection(&spec.server);
         view.catalogue.as_ref().map(|known| known.hash.clone()).unwrap_or_default()
     }
@@ -60,6 +66,8 @@ pub(crate) struct Actor {
     report: watch::Sender<Report>,
     shelf: Shelf,
     backoff: Backoff,
+    /// Told each time a connection stands.
+    stands: Arc<Notify>,
 }
 
 /// How a connection, or an attempt at one, ended.
@@ -71,13 +79,20 @@ enum End {
 }
 
 impl Actor {
-    /// Keeps the connection of `slot` up until `stop` is cancelled, and reports on it.
-    pub(crate) fn new(deps: Arc<ActorDeps>, slot: Arc<Slot>, stop: CancellationToken) -> Self {
+    /// Keeps the connection of `slot` up until `stop` is cancelled, reports on it, and tells
+    /// `stands` whenever it stands.
+    pub(crate) fn new(
+        deps: Arc<ActorDeps>,
+        slot: Arc<Slot>,
+        stands: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Self {
         let observer = Observer::new(&deps, &slot.spec);
         let report = watch::Sender::new(Report::default());
         // Not among the tasks that end before the worker: the record may be away.
         tokio::spawn(observer.run(report.subscribe()));
-        Self { deps, slot, stop, report, shelf: Shelf::default(), backoff: Backoff::default() }
+        let (shelf, backoff) = (Shelf::default(), Backoff::default());
+        Self { deps, slot, stop, report, shelf, backoff, stands }
     }
 
     /// Until it is stopped; then the connection is closed and its process tree is gone.
@@ -110,7 +125,11 @@ impl Actor {
         };
         match dialed {
             Ok(dialed) => self.keep(dialed).await,
-            Err(cause) => {
+            Err(DialError { step, cause }) => {
+                if matches!(step, Step::Connect | Step::Initialize) {
+                    // It may speak another era by now.
+                    self.slot.note_protocol(None);
+                }
                 self.fail(&cause, Some(Instant::now() + FAIL_FAST));
                 End::Failed(cause)
             }
@@ -118,7 +137,7 @@ impl Actor {
     }
 
     /// Sets the connection up. Where nobody waits, it has its turn among the others.
-    async fn dial(&self, somebody_waits: bool) -> Result<Dialed, String> {
+    async fn dial(&self, somebody_waits: bool) -> Result<Dialed, DialError> {
         let permit = match somebody_waits {
             true => None,
             false => tokio::select! {
@@ -126,15 +145,16 @@ impl Actor {
                 () = self.slot.urgent.notified() => None,
             },
         };
-        let dial = self.deps.dialer.dial(&self.slot.spec, &self.slot.stderr);
+        let isolation = self.slot.spec.config.isolation;
+        let introduction = Introduction::of_server(self.slot.era(), isolation);
+        let dial = self.deps.dialer.dial(&self.slot.spec, &self.slot.stderr, &introduction);
         tokio::pin!(dial);
         let early = timeout(START_SHARE, &mut dial).await;
         drop(permit);
-        let dialed = match early {
+        match early {
             Ok(dialed) => dialed,
             Err(_) => dial.await,
-        };
-        dialed.map_err(|error| error.cause)
+        }
     }
 
     /// From the moment a connection stands to its end.
@@ -150,16 +170,20 @@ impl Actor {
             cause: String::new(),
             response_time_ms: millis(times.initialized.saturating_sub(times.established)),
             setup_time_ms: millis(setup),
-            revision: hello.revision.to_string(),
+            revision: hello.protocol.to_string(),
         };
         tracing::info!(
             server = %self.slot.spec.server,
             name = self.slot.spec.name,
             transport = %link.connection.transport(),
-            revision = %hello.revision,
+            revision = %hello.protocol,
             "connected"
         );
+        self.slot.note_protocol(Some(hello.protocol));
         self.slot.set_phase(Phase::Ready(Arc::clone(&link)));
+        self.stands.notify_one();
+        let lists = Notify::new();
+        let (slot, limit) = (Arc::clone(&self.slot), self.deps.config.list_timeout);
         let upkeep = Upkeep {
             deps: &self.deps,
             slot: &self.slot,
@@ -174,7 +198,9 @@ impl Actor {
             biased;
             () = self.stop.cancelled() => None,
             cause = lost(&link, process.as_ref()) => Some(cause),
-            cause = upkeep.run(&mut events) => Some(cause),
+            cause = upkeep.run(&lists) => Some(cause),
+            () = listen::pump(&slot, &link, &slot.board, &mut events, &lists) => None,
+            () = listen::renew(&link, &slot.board, limit) => None,
         };
         let end = match cause {
             Some(cause) => {
@@ -183,7 +209,7 @@ impl Actor {
                 End::Failed(cause)
             }
             None => {
-                self.drain().await;
+                self.drain(&link, &mut events, &lists).await;
                 End::Stopped
             }
         };
@@ -191,9 +217,15 @@ impl Actor {
         end
     }
 
-    /// Nothing new comes: what is under way has its time.
-    async fn drain(&self) {
-        if timeout(self.deps.config.grace, self.slot.drained()).await.is_err() {
+    /// Nothing new comes: what is under way has its time, and is listened to meanwhile.
+    async fn drain(&self, link: &Link, events: &mut Events, lists: &Notify) {
+        let drained = async {
+            tokio::select! {
+                () = self.slot.drained() => {}
+                () = listen::pump(&self.slot, link, &self.slot.board, events, lists) => {}
+            }
+        };
+        if timeout(self.deps.config.grace, drained).await.is_err() {
             let server = self.slot.spec.server;
             tracing::warn!(%server, "exchanges cut off at the end of the grace period");
         }
@@ -201,6 +233,7 @@ impl Actor {
 
     fn fail(&self, cause: &str, fail_fast_until: Option<Instant>) {
         let text = cause::cut(cause);
+        self.slot.board.fail_waiting(&text);
         let cause = text.as_str().into();
         self.slot.set_phase(Phase::Failed { cause, fail_fast_until });
         self.see(ConnectionState::Failed, &text);
@@ -214,7 +247,7 @@ impl Actor {
 }
 
 /// Waits until a connection is lost: returns why.
-async fn lost(link: &Link, process: Option<&Process>) -> String {
+pub(crate) async fn lost(link: &Link, process: Option<&Process>) -> String {
     let Some(process) = process else {
         return cause::lost(&link.connection.closed().await, None, &link.masker);
     };
@@ -230,7 +263,7 @@ async fn lost(link: &Link, process: Option<&Process>) -> String {
 }
 
 /// Ends a connection, and the process with all it started.
-async fn close(link: &Link, process: Option<Process>) {
+pub(crate) async fn close(link: &Link, process: Option<Process>) {
     if timeout(CLOSE_LIMIT, link.connection.close()).await.is_err() {
         tracing::debug!("closing a connection took too long");
     }

@@ -1,45 +1,46 @@
 //! What an upstream offers, learned and made ready for the record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::Bus;
 use bytes::Bytes;
-use domain::connection::CatalogueSummary;
+use domain::connection::{CatalogueSummary, ToolDefinition};
 use mcp::client::{LearnLimits, learn_catalogue};
 use mcp::{Catalogue, ListKind};
 
 use super::{ConnectionSpec, Link, cause};
 
 /// What was learned.
-pub(super) struct Learned {
+pub(crate) struct Learned {
     /// What stands in the event.
-    pub(super) summary: CatalogueSummary,
+    pub(crate) summary: CatalogueSummary,
     /// The catalogue as it is kept.
-    pub(super) body: Bytes,
+    pub(crate) body: Bytes,
     /// Which lists failed, in words for people, secrets masked; empty when none did.
-    pub(super) cause: String,
+    pub(crate) cause: String,
 }
 
 /// Where the last catalogue in the record is found.
-pub(super) struct Kept<'a> {
+pub(crate) struct Kept<'a> {
     /// The way to it.
-    pub(super) bus: &'a dyn Bus,
+    pub(crate) bus: &'a dyn Bus,
     /// Whose it is.
-    pub(super) spec: &'a ConnectionSpec,
+    pub(crate) spec: &'a ConnectionSpec,
     /// Its hash; empty when there is none.
-    pub(super) hash: &'a str,
+    pub(crate) hash: &'a str,
 }
 
 /// Keeps the last catalogue of a connection, so that a list that fails keeps what it had.
 #[derive(Default)]
-pub(super) struct Shelf {
+pub(crate) struct Shelf {
     last: Option<Catalogue>,
 }
 
 impl Shelf {
     /// Asks the upstream for its lists. Those that fail are taken from the catalogue before, at
     /// first from what is kept; where that cannot be had, they are empty.
-    pub(super) async fn learn(
+    pub(crate) async fn learn(
         &mut self,
         link: &Link,
         list_timeout: Duration,
@@ -84,6 +85,13 @@ async fn fetch(kept: Kept<'_>) -> Option<Catalogue> {
     }
 }
 
+/// What each tool is known to be, by the bytes that clients get to see.
+fn definitions(catalogue: &Catalogue) -> Arc<[ToolDefinition]> {
+    let tools = catalogue.tool_definitions().into_iter();
+    let tools = tools.map(|(tool, hash)| ToolDefinition { tool: tool.to_owned(), hash });
+    CatalogueSummary::bounded(tools)
+}
+
 fn summary(catalogue: &Catalogue) -> CatalogueSummary {
     let count = |kind| u32::try_from(catalogue.items(kind).len()).unwrap_or(u32::MAX);
     CatalogueSummary {
@@ -92,5 +100,6 @@ fn summary(catalogue: &Catalogue) -> CatalogueSummary {
         resources: count(ListKind::Resources),
         resource_templates: count(ListKind::ResourceTemplates),
         prompts: count(ListKind::Prompts),
+        definitions: definitions(catalogue),
     }
 }

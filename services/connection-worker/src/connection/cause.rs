@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use mcp::client::{CloseCause, ConnectError, ListError, ListFailure};
+use mcp::client::{CloseCause, ConnectError, ListError, ListFailure, RequestError, SendFailure};
 
 use crate::mask::Masker;
 use crate::reaper::protocol::Exit;
@@ -54,6 +54,8 @@ pub(super) fn connecting(
         | ConnectError::Http(_)
         | ConnectError::NotAnEventStream
         | ConnectError::EndpointRefused(_)
+        | ConnectError::ProbeBroke
+        | ConnectError::NotStateless
         | ConnectError::InvalidResponse) => ours.clone(),
     };
     masked.to_string()
@@ -72,6 +74,26 @@ pub(super) fn lost(close: &CloseCause, exit: Option<Exit>, masker: &Masker) -> S
     }
 }
 
+/// Why a request has no answer.
+pub(crate) fn request(error: &RequestError, masker: &Masker) -> String {
+    let mask = |failure: &SendFailure| match failure {
+        SendFailure::Closed(close) => SendFailure::Closed(closed(close, masker)),
+        SendFailure::Unreachable(cause) => {
+            SendFailure::Unreachable(masker.mask_text(cause).into_owned())
+        }
+        SendFailure::Broken(cause) => SendFailure::Broken(masker.mask_text(cause).into_owned()),
+        ours @ (SendFailure::TimedOut
+        | SendFailure::Http(_)
+        | SendFailure::Busy
+        | SendFailure::Parameters) => ours.clone(),
+    };
+    match error {
+        RequestError::NotSent(failure) => RequestError::NotSent(mask(failure)).to_string(),
+        RequestError::Unknown(failure) => RequestError::Unknown(mask(failure)).to_string(),
+        ours => ours.to_string(),
+    }
+}
+
 fn closed(close: &CloseCause, masker: &Masker) -> CloseCause {
     match close {
         CloseCause::Broken(cause) => CloseCause::Broken(masker.mask_text(cause).into_owned()),
@@ -87,9 +109,10 @@ pub(crate) fn lists(failures: &[ListFailure], limit: Duration, masker: &Masker) 
             ListError::Timeout => {
                 format!("{} did not answer within {} s", list.method(), limit.as_secs())
             }
-            ListError::Refused { .. } | ListError::Request(_) => {
+            ListError::Refused { .. } => {
                 format!("{}: {}", list.method(), masker.mask_text(&error.to_string()))
             }
+            ListError::Request(error) => format!("{}: {}", list.method(), request(error, masker)),
             ours => format!("{}: {ours}", list.method()),
         })
         .collect();
@@ -160,6 +183,28 @@ mod tests {
             connecting(&ConnectError::Closed(broken), limit, &masker),
             "the connection ended during initialize: the connection broke: after ***"
         );
+    }
+
+    #[test]
+    fn of_a_failed_request_only_the_words_of_others_are_masked() {
+        let masker = Masker::new(["answer", "connection", "canary-value"]).unwrap();
+        let broken = || SendFailure::Broken("at canary-value".to_owned());
+        for (error, text) in [
+            (RequestError::Timeout, "no answer in time"),
+            (RequestError::TooLarge(5), "the answer is larger than 5 bytes"),
+            (RequestError::Unknown(broken()), "the connection broke: at ***"),
+            (RequestError::NotSent(broken()), "the connection broke: at ***"),
+            (
+                RequestError::Unknown(SendFailure::Closed(CloseCause::Ended)),
+                "the server ended the connection",
+            ),
+            (
+                RequestError::NotSent(SendFailure::Unreachable("canary-value".to_owned())),
+                "cannot connect: ***",
+            ),
+        ] {
+            assert_eq!(request(&error, &masker), text);
+        }
     }
 
     #[test]

@@ -1,26 +1,26 @@
-//! Setting a connection up: resolve the secrets, start or reach the server, initialize.
+//! Setting a connection up: resolve the secrets, start or reach the server, agree on an era.
 
-use std::collections::BTreeMap;
+mod child;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::server::{HttpTarget, Transport};
 use mcp::client::{
-    ClientOptions, CloseCause, ConnectError, Connected, Connector, Events, Stage, Target,
+    ClientOptions, ConnectError, Connected, Connector, EraChoice, Events, Stage, Target,
 };
-use secrecy::{ExposeSecret, SecretString};
 use secrets::{SecretError, SecretRef, SecretStore};
 use tokio_util::task::TaskTracker;
 
+use super::introduction::Introduction;
 use super::{ConnectionSpec, Link, cause, http_target};
 use crate::config::WorkerConfig;
 use crate::launch::LaunchBundle;
 use crate::mask::Masker;
-use crate::stdio::{self, ChildCommand, Process, StderrRing};
+use crate::stdio::{Process, StderrRing};
 
-/// How long the end of a process is waited for, once its output ended.
-const EXIT_GRACE: Duration = Duration::from_secs(1);
+pub(crate) use self::child::Spare;
 
 /// How far setting up came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,8 @@ impl Dialer {
         Self { secrets, config, connector: Connector::new(), tasks }
     }
 
-    /// Sets a connection up once. Dropping the future takes back what it did.
+    /// Sets a connection up once; one that the question for the era has broken once more without
+    /// it. Dropping the future takes back what it did.
     ///
     /// # Errors
     /// [`DialError`].
@@ -107,31 +108,42 @@ impl Dialer {
         &self,
         spec: &ConnectionSpec,
         stderr: &Arc<StderrRing>,
+        introduction: &Introduction,
     ) -> Result<Dialed, DialError> {
+        let first = self.dial_once(spec, stderr, introduction).await;
+        let dialed = match first {
+            Err(Failed::ProbeBroke) => {
+                let plain = introduction.in_era(EraChoice::Sessions);
+                self.dial_once(spec, stderr, &plain).await
+            }
+            first => first,
+        };
+        dialed.map_err(Failed::into_error)
+    }
+
+    async fn dial_once(
+        &self,
+        spec: &ConnectionSpec,
+        stderr: &Arc<StderrRing>,
+        introduction: &Introduction,
+    ) -> Result<Dialed, Failed> {
+        use mcp::client::Transport::{Sse, StreamableHttp};
+        let order: &[mcp::client::Transport] = match &spec.config.transport {
+            Transport::Stdio { .. } => {
+                let spare = self.spawn(spec, stderr).await?;
+                return self.wake_once(spec, spare, introduction).await;
+            }
+            Transport::Sse(_) => &[Sse],
+            Transport::StreamableHttp(_) => &[StreamableHttp],
+            Transport::Probe(_) => &[StreamableHttp, Sse],
+            Transport::Unset => &[],
+        };
         let start = tokio::time::Instant::now();
         let opened = self.open(spec).await?;
         let resolved = start.elapsed();
-        let dialed = match &spec.config.transport {
-            Transport::Stdio { .. } => self.stdio(spec, opened, stderr).await,
-            Transport::Sse(target) => {
-                self.http(spec, opened, target, &[mcp::client::Transport::Sse]).await
-            }
-            Transport::StreamableHttp(target) => {
-                self.http(spec, opened, target, &[mcp::client::Transport::StreamableHttp]).await
-            }
-            Transport::Probe(target) => {
-                let order = [mcp::client::Transport::StreamableHttp, mcp::client::Transport::Sse];
-                self.http(spec, opened, target, &order).await
-            }
-            Transport::Unset => Err(DialError::at(Step::Resolve, "no command and no url is set")),
-        };
-        match dialed {
-            Ok(mut dialed) => {
-                dialed.steps.insert(0, (Step::Resolve, resolved));
-                Ok(dialed)
-            }
-            Err(DialError { step, cause }) => Err(DialError { step, cause: cause::cut(&cause) }),
-        }
+        let mut dialed = self.http(spec, opened, order, introduction).await?;
+        dialed.steps.insert(0, (Step::Resolve, resolved));
+        Ok(dialed)
     }
 
     async fn open(&self, spec: &ConnectionSpec) -> Result<Opened, DialError> {
@@ -158,72 +170,37 @@ impl Dialer {
         Ok(Opened { launch, masker: Arc::new(masker), catalogue_masker })
     }
 
-    async fn stdio(
-        &self,
-        spec: &ConnectionSpec,
-        opened: Opened,
-        stderr: &Arc<StderrRing>,
-    ) -> Result<Dialed, DialError> {
-        let start = tokio::time::Instant::now();
-        let Transport::Stdio { command, cwd, .. } = &spec.config.transport else {
-            return Err(DialError::at(Step::Spawn, "no command is set"));
-        };
-        let child = ChildCommand {
-            program: command,
-            args: &opened.launch.args,
-            env: environment(&self.config.base_env, &opened.launch.env),
-            cwd: cwd.as_deref(),
-        };
-        let (process, streams) = stdio::spawn(&self.config.reaper, &child, &self.tasks)
-            .await
-            .map_err(|error| DialError::at(Step::Spawn, error.to_string()))?;
-        let spawned = start.elapsed();
-        let masker = Arc::clone(&opened.masker);
-        self.tasks.spawn(stdio::drain(streams.stderr, masker, Arc::clone(stderr)));
-        let target =
-            Target::Stdio { stdin: Box::new(streams.stdin), stdout: Box::new(streams.stdout) };
-        let options = self.options(spec);
-        let connected = tokio::select! {
-            biased;
-            connected = self.connector.connect(target, &options) => connected,
-            exit = process.ended() => {
-                return Err(DialError::at(Step::Initialize, cause::ended_early(exit)));
-            }
-        };
-        match connected {
-            Ok(connected) => {
-                let initialized = start.elapsed().saturating_sub(spawned);
-                let steps = vec![(Step::Spawn, spawned), (Step::Initialize, initialized)];
-                Ok(dialed(connected, opened, Some(process), steps))
-            }
-            Err(error) => Err(stdio_failure(spec, &process, &error, &opened.masker).await),
-        }
-    }
-
     async fn http(
         &self,
         spec: &ConnectionSpec,
         opened: Opened,
-        shown: &HttpTarget,
         order: &[mcp::client::Transport],
-    ) -> Result<Dialed, DialError> {
+        introduction: &Introduction,
+    ) -> Result<Dialed, Failed> {
         let failed = |cause| DialError::at(Step::Resolve, cause);
+        let Some(shown) = http_of(&spec.config.transport) else {
+            return Err(failed("no command and no url is set".to_owned()).into());
+        };
         let target = http_target::target(shown, &opened.launch).map_err(failed)?;
-        let mut options = self.options(spec);
-        options.ca_file = shown.ca_file.as_ref().map(PathBuf::from);
-        options.proxy = http_target::proxy(shown, &opened.launch).map_err(failed)?;
+        let proxy = http_target::proxy(shown, &opened.launch).map_err(failed)?;
         let mut failures: Vec<(mcp::client::Transport, ConnectError)> = Vec::new();
         for transport in order {
             let target = match transport {
                 mcp::client::Transport::Sse => Target::Sse(target.clone()),
                 _ => Target::StreamableHttp(target.clone()),
             };
+            let mut options = self.options(spec, introduction, *transport);
+            options.ca_file = shown.ca_file.as_ref().map(PathBuf::from);
+            options.proxy.clone_from(&proxy);
             match self.connector.connect(target, &options).await {
                 Ok(connected) => {
                     let times = connected.connection.setup_times();
                     let rest = times.initialized.saturating_sub(times.established);
                     let steps = vec![(Step::Connect, times.established), (Step::Initialize, rest)];
                     return Ok(dialed(connected, opened, None, steps));
+                }
+                Err(ConnectError::ProbeBroke) if introduction.era == EraChoice::Probe => {
+                    return Err(Failed::ProbeBroke);
                 }
                 Err(error) => {
                     let another = may_be_another_transport(&error);
@@ -234,19 +211,62 @@ impl Dialer {
                 }
             }
         }
-        Err(http_failure(spec, &failures, &opened.masker))
+        Err(http_failure(spec, &failures, &opened.masker).into())
     }
 
-    fn options(&self, spec: &ConnectionSpec) -> ClientOptions {
+    fn options(
+        &self,
+        spec: &ConnectionSpec,
+        introduction: &Introduction,
+        transport: mcp::client::Transport,
+    ) -> ClientOptions {
+        let defaults = ClientOptions::default();
         ClientOptions {
+            era: introduction.era,
             connect_timeout: spec.connect_timeout(),
             initialize_timeout: spec.initialize_timeout(),
             read_timeout: spec.read_timeout(),
             max_message_bytes: self.config.max_message_bytes,
             // The worker's own limit is in front of it; a margin is for its own requests.
             max_in_flight: self.config.max_in_flight.saturating_add(16),
-            ..ClientOptions::default()
+            capabilities: introduction.capabilities(transport),
+            client_info: introduction.client_info().unwrap_or(defaults.client_info.clone()),
+            ..defaults
         }
+    }
+}
+
+/// How an attempt failed.
+enum Failed {
+    /// The question for the era broke it: without it, it may stand.
+    ProbeBroke,
+    /// For good.
+    Error(DialError),
+}
+
+impl From<DialError> for Failed {
+    fn from(error: DialError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Failed {
+    fn into_error(self) -> DialError {
+        match self {
+            Self::ProbeBroke => {
+                DialError::at(Step::Initialize, ConnectError::ProbeBroke.to_string())
+            }
+            Self::Error(DialError { step, cause }) => DialError { step, cause: cause::cut(&cause) },
+        }
+    }
+}
+
+fn http_of(transport: &Transport) -> Option<&HttpTarget> {
+    match transport {
+        Transport::Sse(target) | Transport::StreamableHttp(target) | Transport::Probe(target) => {
+            Some(target)
+        }
+        Transport::Stdio { .. } | Transport::Unset => None,
     }
 }
 
@@ -261,17 +281,6 @@ fn dialed(
     Dialed { link: Arc::new(link), events: connected.events, process, steps }
 }
 
-/// The whole environment of a child: what every child gets, and what the server's own
-/// configuration says, which counts more.
-fn environment<'a>(
-    base: &'a [(String, String)],
-    own: &'a BTreeMap<String, SecretString>,
-) -> Vec<(&'a str, &'a str)> {
-    let base = base.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let own = own.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
-    base.chain(own).collect()
-}
-
 /// Whether what answered may still speak another transport.
 fn may_be_another_transport(error: &ConnectError) -> bool {
     match error {
@@ -281,20 +290,6 @@ fn may_be_another_transport(error: &ConnectError) -> bool {
         ConnectError::InvalidResponse => true,
         _ => false,
     }
-}
-
-async fn stdio_failure(
-    spec: &ConnectionSpec,
-    process: &Process,
-    error: &ConnectError,
-    masker: &Masker,
-) -> DialError {
-    let step = Step::Initialize;
-    let ended = matches!(error, ConnectError::Closed(CloseCause::Ended | CloseCause::Broken(_)));
-    if ended && let Ok(exit) = tokio::time::timeout(EXIT_GRACE, process.ended()).await {
-        return DialError::at(step, cause::ended_early(exit));
-    }
-    DialError::at(step, cause::connecting(error, spec.initialize_timeout(), masker))
 }
 
 fn http_failure(

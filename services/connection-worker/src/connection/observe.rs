@@ -66,7 +66,7 @@ impl Observer {
             clock: Arc::clone(&deps.clock),
             event_ids: Arc::clone(&deps.event_ids),
             recorded: view.observed_at.map(|_| view.observation.clone()),
-            recorded_hash: view.catalogue.as_ref().map(|c| c.hash.clone()).unwrap_or_default(),
+            recorded_hash: view.catalogue.as_ref().map(recorded_hash).unwrap_or_default(),
             unsure: None,
         }
     }
@@ -163,6 +163,15 @@ impl Observer {
     }
 }
 
+/// The hash of a catalogue that is in the record as it should be: one that was recorded before
+/// definitions were is recorded once more.
+fn recorded_hash(known: &CatalogueSummary) -> String {
+    if known.tools > 0 && known.definitions.is_empty() {
+        return String::new();
+    }
+    known.hash.clone()
+}
+
 /// Whether an observation is worth an event after the one before.
 fn is_news(recorded: Option<&Observation>, seen: &Observation) -> bool {
     let Some(recorded) = recorded else {
@@ -182,7 +191,7 @@ fn has_moved(before_ms: u32, now_ms: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use domain::connection::ConnectionState;
+    use domain::connection::{ConnectionState, ToolDefinition};
 
     use super::*;
 
@@ -193,6 +202,20 @@ mod tests {
             setup_time_ms: 7,
             ..Observation::default()
         }
+    }
+
+    #[test]
+    fn a_catalogue_without_definitions_counts_as_not_recorded() {
+        let definition = ToolDefinition { tool: "echo".to_owned(), hash: "00".to_owned() };
+        let known = |tools, definitions: &[ToolDefinition]| CatalogueSummary {
+            hash: "hash".to_owned(),
+            tools,
+            definitions: definitions.into(),
+            ..CatalogueSummary::default()
+        };
+        assert_eq!(recorded_hash(&known(1, &[])), "");
+        assert_eq!(recorded_hash(&known(0, &[])), "hash");
+        assert_eq!(recorded_hash(&known(1, &[definition])), "hash");
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! Where exchanges find the connection of a server.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use mcp::client::Connection;
+use mcp::Protocol;
+use mcp::client::{Connection, EraChoice};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::ConnectionSpec;
+use super::switchboard::{Clientele, Switchboard};
 use crate::mask::Masker;
 use crate::meters::Meters;
 use crate::stdio::StderrRing;
 
 /// For this long after an attempt that failed, who comes is told of it at once instead of trying
 /// again.
-pub(super) const FAIL_FAST: Duration = Duration::from_secs(1);
+pub(crate) const FAIL_FAST: Duration = Duration::from_secs(1);
 
 /// A connection that stands.
 pub(crate) struct Link {
@@ -24,6 +26,13 @@ pub(crate) struct Link {
     pub(crate) masker: Arc<Masker>,
     /// Knows those of them that may not even stand in a catalogue.
     pub(crate) catalogue_masker: Masker,
+}
+
+impl Link {
+    /// Whether the upstream speaks the stateless era.
+    pub(crate) fn is_stateless(&self) -> bool {
+        self.connection.hello().protocol.is_stateless()
+    }
 }
 
 /// How a connection is doing, for who wants to use it.
@@ -58,6 +67,8 @@ pub(crate) struct Slot {
     pub(crate) in_flight: Arc<Semaphore>,
     /// How many those are.
     max_in_flight: usize,
+    /// Who listens to the connection that all share.
+    pub(crate) board: Arc<Switchboard>,
     /// What its processes said on stderr.
     pub(crate) stderr: Arc<StderrRing>,
     /// Wakes the actor when somebody wants a connection that is down.
@@ -65,21 +76,29 @@ pub(crate) struct Slot {
     /// Tells the actor that somebody waits for the attempt that is about to begin.
     pub(super) urgent: Notify,
     phase: watch::Sender<Phase>,
+    /// What the upstream was last seen to speak.
+    protocol: Mutex<Option<Protocol>>,
     meters: RwLock<Arc<Meters>>,
 }
 
 impl Slot {
-    /// A place whose connection is not set up yet.
-    pub(crate) fn new(spec: Arc<ConnectionSpec>, max_in_flight: usize) -> Self {
+    /// A place whose connection is not set up yet, of a server that was seen to speak `protocol`.
+    pub(crate) fn new(
+        spec: Arc<ConnectionSpec>,
+        max_in_flight: usize,
+        protocol: Option<Protocol>,
+    ) -> Self {
         let meters = RwLock::new(Arc::new(Meters::of(&spec.project, &spec.name)));
         Self {
             spec,
             in_flight: Arc::new(Semaphore::new(max_in_flight)),
             max_in_flight,
+            board: Switchboard::new(Clientele::Many),
             stderr: Arc::default(),
             wanted: Notify::new(),
             urgent: Notify::new(),
             phase: watch::Sender::new(Phase::Connecting),
+            protocol: Mutex::new(protocol),
             meters,
         }
     }
@@ -93,6 +112,20 @@ impl Slot {
     /// Where this server is counted.
     pub(crate) fn meters(&self) -> Arc<Meters> {
         Arc::clone(&self.meters.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The era to speak with the upstream: the one that it was last seen to speak.
+    pub(crate) fn era(&self) -> EraChoice {
+        match *self.protocol.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => EraChoice::Probe,
+            Some(Protocol::Stateless) => EraChoice::Stateless,
+            Some(Protocol::Sessions(_)) => EraChoice::Sessions,
+        }
+    }
+
+    /// Notes what the upstream speaks; `None` makes the next connection ask for it.
+    pub(super) fn note_protocol(&self, protocol: Option<Protocol>) {
+        *self.protocol.lock().unwrap_or_else(PoisonError::into_inner) = protocol;
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {
@@ -110,6 +143,28 @@ impl Slot {
             return Ok(Arc::clone(link));
         }
         self.wait_for_link().await
+    }
+
+    /// Has the connection set up now if it is down and nobody else waits for it.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when an attempt failed less than a second ago.
+    pub(crate) fn nudge(&self) -> Result<(), Unavailable> {
+        match &*self.phase.borrow() {
+            Phase::Ready(_) => Ok(()),
+            Phase::Connecting => {
+                self.urgent.notify_one();
+                Ok(())
+            }
+            Phase::Failed { cause, fail_fast_until: Some(until) } if Instant::now() < *until => {
+                Err(Unavailable(Arc::clone(cause)))
+            }
+            Phase::Failed { .. } => {
+                self.wanted.notify_one();
+                Ok(())
+            }
+            Phase::Stopped => Err(Unavailable("the server was stopped".into())),
+        }
     }
 
     async fn wait_for_link(&self) -> Result<Arc<Link>, Unavailable> {

@@ -40,9 +40,16 @@ impl ConnectionSpec {
     /// Whether a connection of `self` cannot serve as one of `next`.
     pub(crate) fn needs_restart(&self, next: &Self) -> bool {
         let relevant = |spec: &Self| {
-            let ServerConfig { transport, launch, timeout_s, read_timeout_s, auto_approve: _ } =
-                spec.config.clone();
-            (spec.tenant, spec.project.clone(), transport, launch, timeout_s, read_timeout_s)
+            let ServerConfig {
+                transport,
+                launch,
+                timeout_s,
+                read_timeout_s,
+                auto_approve: _,
+                isolation,
+            } = spec.config.clone();
+            let timeouts = (timeout_s, read_timeout_s);
+            (spec.tenant, spec.project.clone(), transport, launch, timeouts, isolation)
         };
         relevant(self) != relevant(next)
     }

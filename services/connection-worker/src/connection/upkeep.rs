@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::connection::{ConnectionState, Observation};
-use mcp::client::{ConnectionEvent, Events, RequestOptions};
-use tokio::sync::watch;
+use mcp::client::{Reply, RequestError, RequestOptions, SendFailure};
+use mcp::{ErrorObject, code};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::{Kept, Shelf};
@@ -40,27 +41,17 @@ pub(super) struct Upkeep<'a> {
 
 impl Upkeep<'_> {
     /// Until the connection should be given up: returns why. That it ended by itself is for
-    /// others to see.
-    pub(super) async fn run(mut self, events: &mut Events) -> String {
+    /// others to see. `lists` says that a list changed.
+    pub(super) async fn run(mut self, lists: &Notify) -> String {
         let mut relearn_wait = RELEARN_FIRST;
         let mut learn_at = Some(Instant::now());
         let mut ping_at = Instant::now() + self.deps.config.ping_interval;
         loop {
             tokio::select! {
-                event = events.next() => match event {
-                    Some(ConnectionEvent::ListChanged(_)) => {
-                        let soon = Instant::now() + DEBOUNCE;
-                        learn_at = Some(learn_at.map_or(soon, |at| at.min(soon)));
-                    }
-                    Some(ConnectionEvent::Noise(output)) => {
-                        let output = String::from_utf8_lossy(&output);
-                        let output = self.link.masker.mask_text(output.trim_end());
-                        self.slot.stderr.push(format!("stdout: {output}"));
-                    }
-                    Some(_) => {}
-                    // The actor sees the end, too, and stops this.
-                    None => std::future::pending().await,
-                },
+                () = lists.notified() => {
+                    let soon = Instant::now() + DEBOUNCE;
+                    learn_at = Some(learn_at.map_or(soon, |at| at.min(soon)));
+                }
                 // Nothing is said before the first look at what it offers.
                 () = self.slot.stderr.flooded(), if self.seen.state != ConnectionState::Starting => {
                     self.tell();
@@ -75,8 +66,8 @@ impl Upkeep<'_> {
                     learn_at = (!whole).then(|| Instant::now() + relearn_wait);
                 }
                 () = sleep_until(ping_at) => {
-                    if self.ping().await {
-                        return "pings were not answered".to_owned();
+                    if let Some(cause) = self.ping().await {
+                        return cause.to_owned();
                     }
                     ping_at = Instant::now() + self.deps.config.ping_interval;
                 }
@@ -97,11 +88,17 @@ impl Upkeep<'_> {
         whole
     }
 
-    /// Whether the connection should be given up.
-    async fn ping(&mut self) -> bool {
+    /// Why the connection should be given up, if it should.
+    async fn ping(&mut self) -> Option<&'static str> {
         let start = Instant::now();
-        let options = RequestOptions { read_timeout: Some(self.deps.config.ping_timeout) };
-        let answer = self.link.connection.request("ping", None, options).reply().await;
+        let method = if self.link.is_stateless() { "server/discover" } else { "ping" };
+        let read_timeout = Some(self.deps.config.ping_timeout);
+        let options = RequestOptions { read_timeout, ..RequestOptions::default() };
+        let answer = self.link.connection.request(method, None, options).reply().await;
+        if self.link.is_stateless() && is_of_another_era(&answer) {
+            self.slot.note_protocol(None);
+            return Some("the server no longer speaks the revision that it spoke");
+        }
         if answer.is_ok() {
             // An error is an answer, too: many servers do not know pings.
             self.silent_pings = 0;
@@ -111,7 +108,9 @@ impl Upkeep<'_> {
         }
         self.tell();
         // A server that works on a request and does not answer meanwhile is busy, not gone.
-        self.silent_pings >= MAX_SILENT_PINGS && self.link.connection.in_flight() == 0
+        let is_gone =
+            self.silent_pings >= MAX_SILENT_PINGS && self.link.connection.in_flight() == 0;
+        is_gone.then_some("pings were not answered")
     }
 
     fn tell(&mut self) {
@@ -133,6 +132,18 @@ impl Upkeep<'_> {
         };
         let seen = self.seen.clone();
         self.report.send_modify(|report| report.observation = Some(seen));
+    }
+}
+
+/// Whether an upstream that spoke the stateless era refuses its first method: it was replaced, and
+/// over HTTP no connection tells so.
+fn is_of_another_era(answer: &Result<Reply, RequestError>) -> bool {
+    match answer {
+        Ok(Reply::Error(error)) => ErrorObject::parse(error).code != code::INTERNAL_ERROR,
+        Err(RequestError::NotSent(SendFailure::Http(status))) => {
+            matches!(status.as_u16(), 400 | 404 | 405)
+        }
+        Ok(Reply::Result(_)) | Err(_) => false,
     }
 }
 

@@ -9,6 +9,7 @@ use mcp::client::{Reply, RequestError, SendFailure};
 use proto::events::v1::CallOutcome as StoredOutcome;
 use proto::internal::v1::{ExchangeFailure, Finished, finished};
 
+use crate::connection::cause;
 use crate::mask::Masker;
 
 /// The end of an exchange.
@@ -88,7 +89,7 @@ impl Ended {
             }
             RequestError::Unknown(_) => (CallOutcome::Unknown, "OUTCOME_UNKNOWN"),
         };
-        Self::failed(outcome, reason, masker.mask_text(&error.to_string()).into_owned())
+        Self::failed(outcome, reason, cause::request(error, masker))
     }
 
     /// The last frame.
@@ -189,5 +190,17 @@ mod tests {
             let Some(finished::Answer::Failure(failure)) = finished.answer else { panic!() };
             assert_eq!(failure.reason, reason);
         }
+    }
+
+    #[test]
+    fn of_a_failure_only_the_words_of_others_are_masked() {
+        let masker = Masker::new(["answer", "broke", "canary-value"]).unwrap();
+        let message = |error: &RequestError| match Ended::unanswered(error, &masker).answer {
+            finished::Answer::Failure(failure) => failure.message,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(message(&RequestError::Timeout), "no answer in time");
+        let lost = RequestError::Unknown(SendFailure::Broken("with canary-value".into()));
+        assert_eq!(message(&lost), "the connection broke: with ***");
     }
 }

@@ -239,6 +239,11 @@ impl Process {
         }
     }
 
+    /// How the program ended, if it did.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.life.borrow().exit
+    }
+
     /// Ends the program: its stdin should be closed by now, which it gets a moment to follow;
     /// then its tree is told to end, then killed. Returns when nothing of it is left.
     pub(crate) async fn stop(self) {

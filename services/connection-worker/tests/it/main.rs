@@ -4,9 +4,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
 
+mod attachments;
+mod conversation;
+mod eras;
 mod http;
 mod lifecycle;
 mod secrecy;
+mod sessions;
 mod stage;
 mod stdio;
 mod trial;

@@ -68,9 +68,9 @@ async fn secrets_are_masked_everywhere_but_in_the_clients_result() {
 #[tokio::test]
 async fn a_cause_in_the_words_of_an_upstream_is_masked() {
     let stage = Stage::new().await;
-    let answer = "read line; printf '{\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":-32000,\
+    let answer = "while read line; do printf '{\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":-32000,\
          \"message\":\"no access with '\"$TOKEN\"'\"}}\\n' \
-         \"$(printf %s \"$line\" | sed 's/.*\"id\":\\([0-9]*\\).*/\\1/')\"; cat >/dev/null";
+         \"$(printf %s \"$line\" | sed 's/.*\"id\":\\([0-9]*\\).*/\\1/')\"; done";
     let (transport, mut launch) = script(answer);
     launch["env"] = json!({"TOKEN": "canary-7f3a91"});
     let server = stage.register(transport, launch).await;

@@ -1,5 +1,6 @@
 //! A worker and what it needs around it.
 
+mod conformance;
 mod record;
 
 use std::path::PathBuf;
@@ -14,15 +15,18 @@ use bytes::Bytes;
 use connection_worker::{ReaperCommand, Worker, WorkerConfig, WorkerDeps, WorkerHandle};
 use domain::connection::{ConnectionState, Observation};
 use domain::event::ServerEvent;
-use domain::server::{HttpTarget, ServerConfig, ServerName, Transport};
+use domain::server::{HttpTarget, Isolation, ServerConfig, ServerName, Transport};
 use domain::{EventId, ProjectId, SecretRef, ServerId, StreamKind, TenantId, Timestamp};
 use events::ConnectionView;
-use proto::internal::v1::{ExchangeOpen, Finished, Notification, finished};
+use proto::internal::v1::{
+    ExchangeKind, ExchangeOpen, Finished, Notification, Peer, ServerRequest, finished,
+};
 use secrets::{MemoryStore, SecretPath, SecretStore, SecretValue};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(crate) use self::conformance::{Conformance, conformance};
 pub(crate) use self::record::Record;
 
 /// How long anything may take.
@@ -147,6 +151,7 @@ impl Stage {
             timeout_s: 20,
             read_timeout_s: Some(30),
             auto_approve: vec![],
+            isolation: Isolation::default(),
         }
     }
 
@@ -186,6 +191,13 @@ impl Stage {
         finish(&exchange).await.1
     }
 
+    /// Ends the worker, and starts another one on the same record.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.shutdown = CancellationToken::new();
+        self.start(WorkerConfig::new(reaper())).await;
+    }
+
     /// Ends the worker and waits for it.
     pub(crate) async fn stop(&mut self) {
         self.shutdown.cancel();
@@ -217,6 +229,51 @@ pub(crate) fn open(server: ServerId, tool: &str, arguments: Value) -> ExchangeOp
     }
 }
 
+/// An attachment, or a request, of a client.
+pub(crate) fn of_peer(mut open: ExchangeOpen, peer: &Peer) -> ExchangeOpen {
+    open.peer = Some(peer.clone());
+    open
+}
+
+/// A client with a session of that name and these capabilities.
+pub(crate) fn peer(session: &str, capabilities: &Value) -> Peer {
+    Peer {
+        session: session.to_owned(),
+        capabilities: Bytes::from(capabilities.to_string()),
+        client_info: Bytes::from_static(br#"{"name":"a client","version":"1"}"#),
+        revision: "2025-11-25".to_owned(),
+        ..Peer::default()
+    }
+}
+
+/// The attachment of a client.
+pub(crate) fn attachment(server: ServerId, peer: &Peer) -> ExchangeOpen {
+    ExchangeOpen {
+        tenant: tenant().to_string(),
+        project: project().to_string(),
+        server: server.to_string(),
+        kind: ExchangeKind::Attachment.into(),
+        peer: Some(peer.clone()),
+        ..ExchangeOpen::default()
+    }
+}
+
+/// The next frame of an exchange.
+pub(crate) async fn next(exchange: &Exchange) -> Frame {
+    tokio::time::timeout(LIMIT, exchange.next()).await.unwrap().unwrap()
+}
+
+/// The next thing that the upstream asks; notifications before it are passed over.
+pub(crate) async fn question(exchange: &Exchange) -> ServerRequest {
+    loop {
+        match next(exchange).await {
+            Frame::Request(request) => return request,
+            Frame::Notification(_) => {}
+            other => panic!("no question but {other:?}"),
+        }
+    }
+}
+
 /// All frames of an exchange.
 pub(crate) async fn finish(exchange: &Exchange) -> (Vec<Notification>, Finished) {
     let mut notifications = Vec::new();
@@ -224,6 +281,7 @@ pub(crate) async fn finish(exchange: &Exchange) -> (Vec<Notification>, Finished)
         match tokio::time::timeout(LIMIT, exchange.next()).await.unwrap().unwrap() {
             Frame::Notification(notification) => notifications.push(notification),
             Frame::Finished(finished) => return (notifications, finished),
+            other => panic!("nobody asked for {other:?}"),
         }
     }
 }

@@ -36,8 +36,19 @@ impl DigestKey {
         if bytes.is_empty() {
             return String::new();
         }
-        domain::api_key::KeyHash(self.digest(bytes)).to_hex()
+        hex(&self.digest(bytes))
     }
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 0xf)]));
+    }
+    text
 }
 
 /// The keys of all tenants, made when they are first needed and kept in memory from then on.

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::body;
+use super::digests::hex;
 use super::share::{Share, Shares};
 use crate::app::App;
 use crate::fault;
@@ -125,6 +126,8 @@ impl Journal {
         let mut appends = Vec::with_capacity(entries.len());
         let mut shares = Vec::with_capacity(entries.len());
         for entry in entries {
+            // Many entries come at once: calls that are under way go on between them.
+            tokio::task::consume_budget().await;
             match self.admit(entry).await {
                 Ok((append, share)) => {
                     appends.push((outcomes.len(), append));
@@ -135,7 +138,16 @@ impl Journal {
             }
         }
         let replaced = self.catalogues_before(&appends).await;
+        let ids: HashMap<usize, EventId> = appends
+            .iter()
+            .filter_map(|(index, append)| Some((*index, append.events.first()?.id)))
+            .collect();
         for (index, result) in append_all(&self.app, appends).await {
+            if !result.as_ref().is_ok_and(|appended| !appended.replayed)
+                && let Some(id) = ids.get(&index)
+            {
+                self.app.views.decoded().forget(*id);
+            }
             match result {
                 // A repeated entry may be older than what is kept now.
                 Ok(appended) if !appended.replayed => {
@@ -223,6 +235,7 @@ impl Journal {
             _ => None,
         };
         let encoded = events::encode(&entry.event);
+        self.app.views.decoded().keep(entry.event_id, entry.event, &encoded);
         let event = NewEvent {
             id: entry.event_id,
             event_type: Cow::Borrowed(encoded.event_type),
@@ -301,12 +314,4 @@ fn check_stream(entry: &Entry) -> Result<(), Refusal> {
 
 fn refused(refusal: &Refusal) -> JournalOutcome {
     JournalOutcome { refused: refusal.code.reason().to_owned(), message: refusal.message.clone() }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -1,10 +1,11 @@
-//! Publishes the log on `evt.*`, and says every second how far it is.
+//! Publishes the log but for calls on `evt.*`, and says every second how far it is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backplane::subject;
 use bus::{Bus, BusError, Event};
+use domain::StreamKind;
 use event_store::{EventStore, Position, ReadFilter, Recorded, StoreError};
 use prost::Message as _;
 use proto::internal::v1::Beat;
@@ -19,6 +20,9 @@ const BATCH: usize = 500;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Largest payload that fits into a bus event with everything around it.
 const MAX_PAYLOAD: usize = bus::MAX_EVENT_BYTES - 8 * 1024;
+
+/// Calls are most of the log, and nobody follows them on the bus: who wants them reads them.
+const UNPUBLISHED: StreamKind = StreamKind::Call;
 
 /// How far the log is published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,13 +63,19 @@ impl Publisher {
             };
             match batch {
                 Ok(batch) => {
-                    for event in &batch {
+                    let mut published = *self.published.borrow();
+                    for event in batch.iter().filter(|event| event.stream.kind != UNPUBLISHED) {
                         tokio::select! {
                             biased;
                             () = shutdown.cancelled() => return,
-                            () = self.publish(event) => {}
+                            () = self.publish(event, published.configuration) => {}
+                        }
+                        if event.stream.kind.is_configuration() {
+                            published.configuration = event.position;
                         }
                     }
+                    published.position = batch.last().map_or(published.position, |e| e.position);
+                    self.published.send_replace(published);
                 }
                 Err(StoreError::Closed) => return,
                 Err(error) => {
@@ -77,24 +87,16 @@ impl Publisher {
     }
 
     /// Publishes one event, until the bus takes it: the order is never broken.
-    async fn publish(&self, recorded: &Recorded) {
-        let before = *self.published.borrow();
-        if let Some(event) = bus_event(recorded, before.configuration) {
-            while let Err(error) = self.bus.publish(event.clone()).await {
-                if matches!(error, BusError::TooLarge { .. }) {
-                    tracing::error!(%error, position = %recorded.position, "event not published");
-                    break;
-                }
-                tracing::warn!(%error, "the bus is away, the publisher waits");
-                tokio::time::sleep(PAUSE).await;
+    async fn publish(&self, recorded: &Recorded, previous: Position) {
+        let Some(event) = bus_event(recorded, previous) else { return };
+        while let Err(error) = self.bus.publish(event.clone()).await {
+            if matches!(error, BusError::TooLarge { .. }) {
+                tracing::error!(%error, position = %recorded.position, "event not published");
+                break;
             }
+            tracing::warn!(%error, "the bus is away, the publisher waits");
+            tokio::time::sleep(PAUSE).await;
         }
-        self.published.send_modify(|published| {
-            published.position = recorded.position;
-            if recorded.stream.kind.is_configuration() {
-                published.configuration = recorded.position;
-            }
-        });
     }
 }
 

@@ -154,6 +154,7 @@ fn update(request: pb::UpdateProjectRequest) -> Result<UpdateProject, Refusal> {
         naming: None,
         unified_enabled: None,
         body_retention_days: None,
+        tool_pinning: None,
         idempotency_key: read::key(request.idempotency_key),
     };
     for path in mask {
@@ -165,6 +166,9 @@ fn update(request: pb::UpdateProjectRequest) -> Result<UpdateProject, Refusal> {
             "unified_enabled" => command.unified_enabled = Some(project.unified_enabled),
             "body_retention_days" => {
                 command.body_retention_days = Some(project.body_retention_days);
+            }
+            "tool_pinning" => {
+                command.tool_pinning = Some(read::tool_pinning(project.tool_pinning)?);
             }
             other => {
                 let message = format!("names no field that can be changed: {other:?}");

@@ -1,7 +1,7 @@
 //! Reading requests: the rules of fields, in one place.
 
 use domain::call::CallOutcome;
-use domain::project::{AuditMode, Naming};
+use domain::project::{AuditMode, Naming, ToolPinning};
 use domain::{ApiKeyId, CallId, ProjectId, Refusal, Role, ServerId, Timestamp, UserId};
 use proto::control::v1 as pb;
 
@@ -105,6 +105,16 @@ pub(super) fn naming(value: i32) -> Result<Naming, Refusal> {
         Ok(pb::Naming::Prefixed) => Ok(Naming::Prefixed),
         Ok(pb::Naming::PlainWhenSingle) => Ok(Naming::PlainWhenSingle),
         _ => Err(Refusal::invalid("project.naming", "must be given")),
+    }
+}
+
+/// A way with changed tools that must be given.
+pub(super) fn tool_pinning(value: i32) -> Result<ToolPinning, Refusal> {
+    match pb::ToolPinning::try_from(value) {
+        Ok(pb::ToolPinning::Off) => Ok(ToolPinning::Off),
+        Ok(pb::ToolPinning::Warn) => Ok(ToolPinning::Warn),
+        Ok(pb::ToolPinning::Block) => Ok(ToolPinning::Block),
+        _ => Err(Refusal::invalid("project.tool_pinning", "must be given")),
     }
 }
 

@@ -8,9 +8,9 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Services, read, show, status};
 use crate::import::{ImportServers, import_servers};
 use crate::use_case::{
-    CreateServer, DeleteServer, SetServerEnabled, SetToolEnabled, UpdateServer, create_server,
-    delete_server, get_server, list_servers, list_tools, server_log, set_server_enabled,
-    set_tool_enabled, test_server, update_server,
+    ApproveTool, Approving, CreateServer, DeleteServer, SetServerEnabled, SetToolEnabled,
+    UpdateServer, approve_tool, create_server, delete_server, get_server, list_servers, list_tools,
+    server_log, set_server_enabled, set_tool_enabled, test_server, update_server,
 };
 
 #[async_trait]
@@ -121,6 +121,24 @@ impl ServerService for Services {
         };
         let server = set_tool_enabled(&self.app, &ctx, command).await.map_err(status)?;
         Ok(Response::new(pb::SetToolEnabledResponse { server: Some(show::server(server)) }))
+    }
+
+    async fn approve_tool(
+        &self,
+        request: Request<pb::ApproveToolRequest>,
+    ) -> Result<Response<pb::ApproveToolResponse>, Status> {
+        let ctx = self.ctx(request.metadata()).await?;
+        let request = request.into_inner();
+        let command = ApproveTool {
+            project: read::project(&request.project_id).map_err(status)?,
+            server: read::server(&request.server_id).map_err(status)?,
+            what: Approving::read(request.tool, request.hash, request.all).map_err(status)?,
+            idempotency_key: read::key(request.idempotency_key),
+        };
+        let approved = approve_tool(&self.app, &ctx, command).await.map_err(status)?;
+        let approved = approved.into_iter();
+        let approved = approved.map(|one| pb::ApprovedTool { tool: one.tool, hash: one.hash });
+        Ok(Response::new(pb::ApproveToolResponse { approved: approved.collect() }))
     }
 
     async fn list_tools(

@@ -2,14 +2,14 @@
 
 use domain::call::CallOutcome;
 use domain::connection::ConnectionState;
-use domain::project::{AuditMode, Naming};
+use domain::project::{AuditMode, Naming, ToolPinning};
 use domain::server::{HttpTarget, ServerConfig, Transport};
 use domain::{Role, Timestamp};
 use proto::control::v1 as pb;
 
 use crate::app::App;
 use crate::import::{ImportAction, ImportedServer};
-use crate::use_case::TestReport;
+use crate::use_case::{TestReport, sealing};
 use crate::views::{
     ApiKeyView, AuditView, CallView, CallWithBody, MemberView, ProjectView, ServerView, ToolView,
 };
@@ -41,6 +41,11 @@ pub(super) fn project(app: &App, project: ProjectView) -> pb::Project {
         Naming::Prefixed => pb::Naming::Prefixed,
         Naming::PlainWhenSingle => pb::Naming::PlainWhenSingle,
     };
+    let tool_pinning = match project.settings.tool_pinning {
+        ToolPinning::Off => pb::ToolPinning::Off,
+        ToolPinning::Warn => pb::ToolPinning::Warn,
+        ToolPinning::Block => pb::ToolPinning::Block,
+    };
     pb::Project {
         sse_url: app.url_of(&format!("projects/{}/unified/sse", project.id)),
         mcp_url: app.url_of(&format!("projects/{}/unified/mcp", project.id)),
@@ -55,6 +60,7 @@ pub(super) fn project(app: &App, project: ProjectView) -> pb::Project {
         server_count: project.server_count,
         member_count: project.member_count,
         role: role(project.role),
+        tool_pinning: tool_pinning.into(),
     }
 }
 
@@ -91,6 +97,7 @@ pub(super) fn server(server: ServerView) -> pb::Server {
         disabled_tools: server.disabled_tools,
         create_time: Some(time(server.created_at)),
         state_time: server.observed_at.map(time),
+        changed_tool_count: server.changed_tools,
         ..pb::Server::default()
     };
     fill_config(&mut shown, server.config);
@@ -101,6 +108,7 @@ fn fill_config(shown: &mut pb::Server, config: ServerConfig) {
     shown.timeout_s = config.timeout_s;
     shown.read_timeout_s = config.read_timeout_s.unwrap_or(0);
     shown.auto_approve = config.auto_approve;
+    shown.isolation = sealing::isolation(config.isolation).into();
     match config.transport {
         Transport::Stdio { command, shown_args, env_names, cwd } => {
             shown.transport = pb::Transport::Stdio.into();
@@ -128,6 +136,7 @@ fn fill_http(shown: &mut pb::Server, transport: pb::Transport, target: HttpTarge
 
 pub(super) fn tool(tool: ToolView) -> pb::Tool {
     pb::Tool {
+        definition_changed: tool.definition_changed(),
         server_id: tool.server.to_string(),
         server_name: tool.server_name,
         name: tool.name,
@@ -135,6 +144,8 @@ pub(super) fn tool(tool: ToolView) -> pb::Tool {
         description: tool.description,
         enabled: tool.enabled,
         definition_json: tool.definition_json,
+        definition_hash: tool.definition_hash,
+        approved_hash: tool.approved_hash,
     }
 }
 

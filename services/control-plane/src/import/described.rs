@@ -4,7 +4,7 @@
 //! `alwaysAllow` are one field. Unknown fields are ignored.
 
 use domain::Refusal;
-use proto::control::v1::{ServerSpec, Transport};
+use proto::control::v1::{Isolation, ServerSpec, Transport};
 
 use super::fields::Fields;
 
@@ -88,6 +88,8 @@ impl Described {
         let enabled = fields.flag(&["enabled"])?;
         let disabled = fields.flag(&["disabled"])?.or(enabled.map(|enabled| !enabled));
         take(given, "disabled", &mut spec.disabled, disabled);
+        let isolation = fields.text(&["isolation"])?.map(|name| isolation_of(&name)).transpose()?;
+        take(given, "isolation", &mut spec.isolation, isolation.map(i32::from));
         Ok(())
     }
 }
@@ -108,6 +110,14 @@ fn transport_of(name: &str) -> Result<Transport, Refusal> {
         }
         "probe" => Ok(Transport::Probe),
         _ => Err(Refusal::invalid("type", "must be stdio, sse or streamable_http")),
+    }
+}
+
+fn isolation_of(name: &str) -> Result<Isolation, Refusal> {
+    match name {
+        "shared" => Ok(Isolation::Shared),
+        "session" => Ok(Isolation::Session),
+        _ => Err(Refusal::invalid("isolation", "must be shared or session")),
     }
 }
 
@@ -157,6 +167,18 @@ mod tests {
         let zed = read(r#"{"command":{"path":"npx","args":["-y"],"env":{"A":"b"}}}"#).unwrap();
         assert_eq!((zed.spec.command.as_str(), zed.spec.env["A"].as_str()), ("npx", "b"));
         assert!(read(r#"{"enabled":false}"#).unwrap().spec.disabled);
+    }
+
+    #[test]
+    fn an_isolation_is_an_extension_that_files_of_clients_may_have() {
+        let described = read(r#"{"command":"x","isolation":"session"}"#).unwrap();
+        assert_eq!(described.spec.isolation(), Isolation::Session);
+        assert!(described.given.contains(&"isolation"));
+        let absent = read(r#"{"command":"x"}"#).unwrap();
+        assert!(!absent.given.contains(&"isolation"));
+        for bad in [r#"{"isolation":"alone"}"#, r#"{"isolation":true}"#] {
+            assert_eq!(read(bad).err().unwrap().field.as_deref(), Some("isolation"), "{bad}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::server::{HttpTarget, Transport};
+use domain::server::{HttpTarget, Isolation, Transport};
 
 use super::described::transport_name;
 use crate::launch::LaunchBundle;
@@ -15,6 +15,7 @@ pub(super) struct Side {
     pub(super) timeout_s: u32,
     pub(super) read_timeout_s: Option<u32>,
     pub(super) auto_approve: Vec<String>,
+    pub(super) isolation: Isolation,
     pub(super) disabled: bool,
 }
 
@@ -67,6 +68,7 @@ pub(super) fn differences(before: &Side, after: &Side) -> Vec<String> {
     if before.auto_approve != after.auto_approve {
         changes.0.push(format!("autoApprove: {}", after.auto_approve.join(", ")));
     }
+    changes.of("isolation", before.isolation.as_str(), after.isolation.as_str());
     changes.of("disabled", &before.disabled.to_string(), &after.disabled.to_string());
     changes.0
 }

@@ -10,7 +10,7 @@ use super::described::Described;
 use super::difference::{Side, differences};
 use super::file::{ConfigFile, Entry};
 use crate::launch::{self, HIDDEN, LaunchBundle};
-use crate::use_case::server_create::config_of;
+use crate::use_case::server_create::{config_of, isolation_of};
 use crate::views::ServerView;
 
 /// A server that the project has, with its sealed values. Has no `Debug`: it holds secrets.
@@ -163,12 +163,14 @@ fn change(project: &ProjectId, existing: &Existing, described: Described) -> Res
         config: view.config.clone(),
         disabled: view.disabled,
         disabled_tools: view.disabled_tools.iter().cloned().collect(),
+        approved_tools: BTreeMap::new(),
     };
     let mut config = view.config.clone();
     config.transport = after.transport.clone();
     config.timeout_s = after.timeout_s;
     config.read_timeout_s = after.read_timeout_s;
     config.auto_approve.clone_from(&after.auto_approve);
+    config.isolation = after.isolation;
     let command = ServerCommand::Change {
         name: Some(name),
         config: Some(config),
@@ -194,6 +196,7 @@ fn side_of(existing: &Existing) -> Side {
         timeout_s: config.timeout_s,
         read_timeout_s: config.read_timeout_s,
         auto_approve: config.auto_approve.clone(),
+        isolation: config.isolation,
         disabled: existing.view.disabled,
     }
 }
@@ -209,6 +212,7 @@ fn with_settings(before: &Side, described: &Described) -> Side {
                 after.read_timeout_s = spec.read_timeout_s.filter(|seconds| *seconds != 0);
             }
             "auto_approve" => after.auto_approve.clone_from(&spec.auto_approve),
+            "isolation" => after.isolation = isolation_of(spec),
             "disabled" => after.disabled = spec.disabled,
             _ => {}
         }

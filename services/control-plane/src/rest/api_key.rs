@@ -11,7 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::failure::{Answer, ErrorBody};
-use super::request::{Body, IdempotencyKey, Ids, Params, Session};
+use super::page::{PageParams, page};
+use super::request::{Body, IdempotencyKey, InProject, Params};
 use super::time;
 use crate::app::App;
 use crate::import::Fields;
@@ -52,13 +53,9 @@ impl From<ApiKeyView> for ApiKeyItem {
     }
 }
 
-/// A page of keys.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ApiKeyPage {
-    api_keys: Vec<ApiKeyItem>,
-    /// Leads to the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+page! {
+    /// A page of keys.
+    ApiKeyPage of ApiKeyItem as api_keys
 }
 
 /// A key that was made.
@@ -87,8 +84,7 @@ pub(super) struct NewApiKey {
     get, path = "/projects/{id}/api-keys", tag = "API keys", operation_id = "list_api_keys",
     params(
         ("id" = String, Path, description = "the project"),
-        ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
-        ("page_token" = Option<String>, Query, description = "from the page before"),
+        PageParams,
     ),
     responses(
         (status = 200, body = ApiKeyPage),
@@ -99,13 +95,11 @@ pub(super) struct NewApiKey {
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, .. }: InProject,
     params: Params,
 ) -> Answer<Json<ApiKeyPage>> {
-    let page = use_case::list_api_keys(&app, &ctx, &ids.project()?, &params.paging()?).await?;
-    let page = page.map(ApiKeyItem::from);
-    Ok(Json(ApiKeyPage { api_keys: page.items, next_page_token: page.next }))
+    let page = use_case::list_api_keys(&app, &ctx, &project, &params.paging()?).await?;
+    Ok(Json(page.map(ApiKeyItem::from).into()))
 }
 
 /// Makes a key. Developer.
@@ -123,14 +117,13 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, .. }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
     Body(body): Body,
 ) -> Answer<(StatusCode, Json<NewApiKeyAnswer>)> {
     let expires_at = body.text(&["expires_at"])?;
     let command = CreateApiKey {
-        project: ids.project()?,
+        project,
         name: body.required_text("name")?,
         role: read_role(&body)?,
         expires_at: expires_at.map(|text| time::parse("expires_at", &text)).transpose()?,
@@ -167,11 +160,10 @@ pub(super) fn read_role(body: &Fields) -> Result<Option<Role>, Refusal> {
 )]
 pub(super) async fn revoke(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, ids }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
 ) -> Answer<StatusCode> {
-    let (project, key) = (ids.project()?, ids.get("kid", "API key")?);
+    let key = ids.get("kid", "API key")?;
     let command = RevokeApiKey { project, key, idempotency_key };
     use_case::revoke_api_key(&app, &ctx, command).await?;
     Ok(StatusCode::NO_CONTENT)

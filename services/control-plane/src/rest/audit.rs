@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::failure::{Answer, ErrorBody};
-use super::request::{Ids, Params, Session};
+use super::page::{PageParams, page};
+use super::request::{InProject, Params};
 use super::time;
 use crate::app::App;
 use crate::use_case::{self, AuditFilter};
@@ -52,13 +53,9 @@ impl From<AuditView> for AuditItem {
     }
 }
 
-/// A page of entries.
-#[derive(Serialize, ToSchema)]
-pub(super) struct AuditPage {
-    entries: Vec<AuditItem>,
-    /// Leads to the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+page! {
+    /// A page of entries.
+    AuditPage of AuditItem as entries
 }
 
 /// What happened in the project, newest first. Developer.
@@ -73,8 +70,7 @@ pub(super) struct AuditPage {
         ("outcome" = Option<String>, Query, description = "with this outcome"),
         ("from" = Option<String>, Query, description = "at this time or later, RFC 3339"),
         ("to" = Option<String>, Query, description = "before this time, RFC 3339"),
-        ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
-        ("page_token" = Option<String>, Query, description = "from the page before"),
+        PageParams,
     ),
     responses(
         (status = 200, body = AuditPage),
@@ -86,12 +82,11 @@ pub(super) struct AuditPage {
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, .. }: InProject,
     params: Params,
 ) -> Answer<Json<AuditPage>> {
     let filter = AuditFilter {
-        project: Some(ids.project()?),
+        project: Some(project),
         actor_id: params.text("actor_id"),
         action: params.text("action"),
         target_kind: params.text("target_kind"),
@@ -101,6 +96,5 @@ pub(super) async fn list(
         to: params.time("to")?,
     };
     let page = use_case::list_audit(&app, &ctx, &filter, &params.paging()?).await?;
-    let page = page.map(AuditItem::from);
-    Ok(Json(AuditPage { entries: page.items, next_page_token: page.next }))
+    Ok(Json(page.map(AuditItem::from).into()))
 }

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::failure::{Answer, ErrorBody};
-use super::request::{Ids, Params, Session};
+use super::page::{PageParams, page};
+use super::request::{InProject, Params};
 use super::time;
 use crate::app::App;
 use crate::use_case::{self, CallFilter};
@@ -87,13 +88,9 @@ impl From<CallWithBody> for CallItem {
     }
 }
 
-/// A page of calls.
-#[derive(Serialize, ToSchema)]
-pub(super) struct CallPage {
-    calls: Vec<CallItem>,
-    /// Leads to the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+page! {
+    /// A page of calls.
+    CallPage of CallItem as calls
 }
 
 /// The calls of the project, newest first.
@@ -110,8 +107,7 @@ pub(super) struct CallPage {
         ("min_total_us" = Option<u64>, Query, description = "that took at least so long"),
         ("mcp_session" = Option<String>, Query, description = "of this session"),
         ("include_arguments" = Option<bool>, Query, description = "for those who may"),
-        ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
-        ("page_token" = Option<String>, Query, description = "from the page before"),
+        PageParams,
     ),
     responses(
         (status = 200, body = CallPage),
@@ -122,8 +118,7 @@ pub(super) struct CallPage {
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, .. }: InProject,
     params: Params,
 ) -> Answer<Json<CallPage>> {
     let filter = CallFilter {
@@ -137,10 +132,9 @@ pub(super) async fn list(
         mcp_session: params.text("mcp_session"),
         include_arguments: params.flag("include_arguments")?.unwrap_or(false),
     };
-    let (project, paging) = (ids.project()?, params.paging()?);
+    let paging = params.paging()?;
     let page = use_case::list_calls(&app, &ctx, &project, &filter, &paging).await?;
-    let page = page.map(CallItem::from);
-    Ok(Json(CallPage { calls: page.items, next_page_token: page.next }))
+    Ok(Json(page.map(CallItem::from).into()))
 }
 
 fn outcomes(params: &Params) -> Result<Vec<CallOutcome>, Refusal> {
@@ -168,9 +162,8 @@ fn outcomes(params: &Params) -> Result<Vec<CallOutcome>, Refusal> {
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, ids }: InProject,
 ) -> Answer<Json<CallItem>> {
     let call = ids.get("cid", "call")?;
-    Ok(Json(use_case::get_call(&app, &ctx, &ids.project()?, call).await?.into()))
+    Ok(Json(use_case::get_call(&app, &ctx, &project, call).await?.into()))
 }

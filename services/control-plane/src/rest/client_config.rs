@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::api_key::{ApiKeyItem, read_role};
 use super::failure::{Answer, ErrorBody};
-use super::request::{Body, Caller, IdempotencyKey, Ids, Params, Session};
+use super::request::{Body, Caller, IdempotencyKey, Ids, InProject, Params};
 use super::time;
 use crate::app::App;
 use crate::client_config::{
@@ -102,14 +102,13 @@ pub(super) struct ClientConfigAnswer {
 )]
 pub(super) async fn mint(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, .. }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
     Body(body): Body,
 ) -> Answer<(StatusCode, Json<ClientConfigAnswer>)> {
     let expires_at = body.text(&["expires_at"])?;
     let command = MintClientConfig {
-        project: ids.project()?,
+        project,
         client: Client::from_str(&body.required_text("client")?)?,
         name: body.text(&["name"])?,
         role: read_role(&body)?,

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use super::api_key::read_role;
 use super::failure::{Answer, ErrorBody};
-use super::request::{Body, IdempotencyKey, Ids, Params, Session};
+use super::page::{PageParams, page};
+use super::request::{Body, IdempotencyKey, InProject, Params};
 use crate::app::App;
 use crate::use_case::{self, RemoveMember, SetMember, UserRef};
 use crate::views::MemberView;
@@ -37,13 +38,9 @@ impl From<MemberView> for MemberItem {
     }
 }
 
-/// A page of members.
-#[derive(Serialize, ToSchema)]
-pub(super) struct MemberPage {
-    members: Vec<MemberItem>,
-    /// Leads to the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+page! {
+    /// A page of members.
+    MemberPage of MemberItem as members
 }
 
 /// As what a member is in the project.
@@ -59,8 +56,7 @@ pub(super) struct MemberBody {
     get, path = "/projects/{id}/members", tag = "members", operation_id = "list_members",
     params(
         ("id" = String, Path, description = "the project"),
-        ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
-        ("page_token" = Option<String>, Query, description = "from the page before"),
+        PageParams,
     ),
     responses(
         (status = 200, body = MemberPage),
@@ -70,13 +66,11 @@ pub(super) struct MemberBody {
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, .. }: InProject,
     params: Params,
 ) -> Answer<Json<MemberPage>> {
-    let page = use_case::list_members(&app, &ctx, &ids.project()?, &params.paging()?).await?;
-    let page = page.map(MemberItem::from);
-    Ok(Json(MemberPage { members: page.items, next_page_token: page.next }))
+    let page = use_case::list_members(&app, &ctx, &project, &params.paging()?).await?;
+    Ok(Json(page.map(MemberItem::from).into()))
 }
 
 /// Adds a registered user or changes a member's role. Owner.
@@ -98,9 +92,8 @@ pub(super) async fn list(
 )]
 pub(super) async fn set(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, ids }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
     Body(body): Body,
 ) -> Answer<Json<MemberItem>> {
     let user = match ids.text("uid") {
@@ -108,7 +101,7 @@ pub(super) async fn set(
         _ => UserRef::Id(ids.get("uid", "user")?),
     };
     let role = read_role(&body)?.ok_or_else(|| Refusal::invalid("role", "is missing"))?;
-    let command = SetMember { project: ids.project()?, user, role, idempotency_key };
+    let command = SetMember { project, user, role, idempotency_key };
     Ok(Json(use_case::set_member(&app, &ctx, command).await?.into()))
 }
 
@@ -129,11 +122,10 @@ pub(super) async fn set(
 )]
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, ids }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
 ) -> Answer<StatusCode> {
-    let (project, user) = (ids.project()?, ids.get("uid", "member")?);
+    let user = ids.get("uid", "member")?;
     let command = RemoveMember { project, user, idempotency_key };
     use_case::remove_member(&app, &ctx, command).await?;
     Ok(StatusCode::NO_CONTENT)

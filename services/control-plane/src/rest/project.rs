@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use domain::project::{AuditMode, Naming};
+use domain::project::{AuditMode, Naming, ToolPinning};
 use domain::{ProjectId, Refusal};
 use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::failure::{Answer, ErrorBody};
-use super::request::{Body, IdempotencyKey, Ids, Params, Session};
+use super::page::{PageParams, page};
+use super::request::{Body, IdempotencyKey, InProject, Params, Session};
 use super::time;
 use crate::app::App;
 use crate::use_case::{self, CreateProject, DeleteProject, UpdateProject};
@@ -30,6 +31,8 @@ pub(super) struct ProjectItem {
     unified_enabled: bool,
     /// Days for which arguments and results of calls are kept.
     body_retention_days: u32,
+    /// What a changed definition of a tool leads to: `off`, `warn` or `block`.
+    tool_pinning: &'static str,
     /// RFC 3339.
     created_at: String,
     server_count: u32,
@@ -54,6 +57,7 @@ impl ProjectItem {
             naming: view.settings.naming.as_str(),
             unified_enabled: view.settings.unified_enabled,
             body_retention_days: view.settings.body_retention_days,
+            tool_pinning: view.settings.tool_pinning.as_str(),
             created_at: time::show(view.created_at),
             server_count: view.server_count,
             member_count: view.member_count,
@@ -62,13 +66,9 @@ impl ProjectItem {
     }
 }
 
-/// A page of projects.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ProjectPage {
-    projects: Vec<ProjectItem>,
-    /// Leads to the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+page! {
+    /// A page of projects.
+    ProjectPage of ProjectItem as projects
 }
 
 /// A new project.
@@ -96,14 +96,16 @@ pub(super) struct ProjectChange {
     unified_enabled: Option<bool>,
     /// 0–3650.
     body_retention_days: Option<u32>,
+    /// `off`, `warn` (members are shown changed tools) or `block` (clients do not get them until
+    /// an Owner approves).
+    tool_pinning: Option<String>,
 }
 
 /// The caller's projects.
 #[utoipa::path(
     get, path = "/projects", tag = "projects", operation_id = "list_projects",
     params(
-        ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
-        ("page_token" = Option<String>, Query, description = "from the page before"),
+        PageParams,
     ),
     responses(
         (status = 200, body = ProjectPage),
@@ -116,8 +118,7 @@ pub(super) async fn list(
     params: Params,
 ) -> Answer<Json<ProjectPage>> {
     let page = use_case::list_projects(&app, &ctx, &params.paging()?).await?;
-    let page = page.map(|view| ProjectItem::of(&app, view));
-    Ok(Json(ProjectPage { projects: page.items, next_page_token: page.next }))
+    Ok(Json(page.map(|view| ProjectItem::of(&app, view)).into()))
 }
 
 /// Makes a project; the caller becomes its Owner.
@@ -162,10 +163,9 @@ pub(super) async fn create(
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, .. }: InProject,
 ) -> Answer<Json<ProjectItem>> {
-    let view = use_case::get_project(&app, &ctx, &ids.project()?).await?;
+    let view = use_case::get_project(&app, &ctx, &project).await?;
     Ok(Json(ProjectItem::of(&app, view)))
 }
 
@@ -184,9 +184,8 @@ pub(super) async fn get(
 )]
 pub(super) async fn update(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, .. }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
     Body(body): Body,
 ) -> Answer<Json<ProjectItem>> {
     let audit_mode = choice("audit_mode", body.text(&["audit_mode"])?, |text| {
@@ -195,14 +194,18 @@ pub(super) async fn update(
     let naming = choice("naming", body.text(&["naming"])?, |text| {
         Naming::ALL.into_iter().find(|naming| naming.as_str() == text)
     });
+    let tool_pinning = choice("tool_pinning", body.text(&["tool_pinning"])?, |text| {
+        ToolPinning::ALL.into_iter().find(|pinning| pinning.as_str() == text)
+    });
     let command = UpdateProject {
-        project: ids.project()?,
+        project,
         name: body.text(&["name"])?,
         description: body.text(&["description"])?,
         audit_mode: audit_mode?,
         naming: naming?,
         unified_enabled: body.flag(&["unified_enabled"])?,
         body_retention_days: body.number(&["body_retention_days"])?,
+        tool_pinning: tool_pinning?,
         idempotency_key,
     };
     let view = use_case::update_project(&app, &ctx, command).await?;
@@ -231,11 +234,10 @@ fn choice<T>(
 )]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, .. }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
 ) -> Answer<StatusCode> {
-    let command = DeleteProject { project: ids.project()?, idempotency_key };
+    let command = DeleteProject { project, idempotency_key };
     use_case::delete_project(&app, &ctx, command).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -102,6 +102,23 @@ impl Ids {
     }
 }
 
+/// A person at something in a project: who asks, and what the path names.
+pub(super) struct InProject {
+    pub(super) ctx: Ctx,
+    pub(super) project: ProjectId,
+    pub(super) ids: Ids,
+}
+
+impl FromRequestParts<Arc<App>> for InProject {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        let Session(ctx) = Session::from_request_parts(parts, app).await?;
+        let ids = Ids::from_request_parts(parts, app).await?;
+        Ok(Self { ctx, project: ids.project()?, ids })
+    }
+}
+
 /// The fields of a JSON body.
 pub(super) struct Body(pub(super) Fields);
 

@@ -10,14 +10,12 @@ use http::StatusCode;
 use utoipa::ToSchema;
 
 use super::failure::{Answer, ErrorBody};
-use super::request::{Body, Caller, IdempotencyKey, Ids, Session};
+use super::request::{Body, Caller, IdempotencyKey, Ids, InProject};
 use super::server_item::ServerItem;
 use crate::app::{App, Paging};
 use crate::import::{Described, Fields};
 use crate::launch::HIDDEN;
-use crate::use_case::{
-    self, CreateServer, DeleteServer, SetServerEnabled, SetToolEnabled, UpdateServer,
-};
+use crate::use_case::{self, CreateServer, DeleteServer, SetServerEnabled, UpdateServer};
 
 /// Most servers in a list, which has no pages.
 const MAX_LIST: usize = 5_000;
@@ -48,6 +46,9 @@ pub(super) struct ServerBody {
     /// Tools that clients may run without asking; also `autoApprove`.
     auto_approve: Option<Vec<String>>,
     disabled: Option<bool>,
+    /// Whose connection a client's requests take: `shared` (one for all, if absent) or `session`
+    /// (one for each client session, which sampling, elicitation and roots over stdio need).
+    isolation: Option<String>,
     /// A PEM file on the worker's machine with the CA of an https upstream.
     ca_file: Option<String>,
     /// An outbound proxy, http or https.
@@ -104,9 +105,8 @@ pub(super) async fn list(
 )]
 pub(super) async fn create(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, .. }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
     Body(body): Body,
 ) -> Answer<(StatusCode, Json<ServerItem>)> {
     let mut spec = Described::read(&body)?.spec;
@@ -118,7 +118,7 @@ pub(super) async fn create(
     if spec.transport == 0 {
         return Err(Refusal::invalid("type", "is missing, and so are command and url").into());
     }
-    let command = CreateServer { project: ids.project()?, spec, idempotency_key };
+    let command = CreateServer { project, spec, idempotency_key };
     let view = use_case::create_server(&app, &ctx, command).await?;
     Ok((StatusCode::CREATED, Json(view.into())))
 }
@@ -164,12 +164,11 @@ pub(super) async fn get(
 )]
 pub(super) async fn update(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, ids }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
     Body(body): Body,
 ) -> Answer<Json<ServerItem>> {
-    let (project, server) = (ids.project()?, server(&ids)?);
+    let server = server(&ids)?;
     let mut described = Described::read(&body)?;
     if !Described::says_type(&body) {
         let view = use_case::get_server(&app, &ctx, &project, server).await?;
@@ -221,11 +220,10 @@ fn keep_type(described: &mut Described, now: &Transport) -> Result<(), Refusal> 
 )]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, ids }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
 ) -> Answer<StatusCode> {
-    let command = DeleteServer { project: ids.project()?, server: server(&ids)?, idempotency_key };
+    let command = DeleteServer { project, server: server(&ids)?, idempotency_key };
     use_case::delete_server(&app, &ctx, command).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -248,12 +246,11 @@ pub(super) async fn delete(
 )]
 pub(super) async fn toggle(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
+    InProject { ctx, project, ids }: InProject,
     IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
     Body(body): Body,
 ) -> Answer<Json<ServerItem>> {
-    let (project, server) = (ids.project()?, server(&ids)?);
+    let server = server(&ids)?;
     let enabled = match wanted(&body)? {
         Some(enabled) => enabled,
         None => use_case::get_server(&app, &ctx, &project, server).await?.disabled,
@@ -262,43 +259,8 @@ pub(super) async fn toggle(
     Ok(Json(use_case::set_server_enabled(&app, &ctx, command).await?.into()))
 }
 
-/// Shows a tool to clients, or hides it. Owner.
-#[utoipa::path(
-    post, path = "/projects/{id}/servers/{sid}/tools/{tool}/toggle", tag = "servers", operation_id = "toggle_tool",
-    params(
-        ("id" = String, Path, description = "the project"),
-        ("sid" = String, Path, description = "the server"),
-        ("tool" = String, Path, description = "the upstream's own name of the tool"),
-    ),
-    request_body(content = Option<ToggleBody>),
-    responses(
-        (status = 200, body = ServerItem),
-        (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-    ),
-)]
-pub(super) async fn toggle_tool(
-    State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
-    ids: Ids,
-    Body(body): Body,
-) -> Answer<Json<ServerItem>> {
-    let (project, server, tool) = (ids.project()?, server(&ids)?, ids.text("tool").to_owned());
-    let enabled = match wanted(&body)? {
-        Some(enabled) => enabled,
-        None => {
-            let view = use_case::get_server(&app, &ctx, &project, server).await?;
-            view.disabled_tools.contains(&tool)
-        }
-    };
-    let command = SetToolEnabled { project, server, tool, enabled, idempotency_key };
-    Ok(Json(use_case::set_tool_enabled(&app, &ctx, command).await?.into()))
-}
-
-fn wanted(body: &Fields) -> Result<Option<bool>, Refusal> {
+/// Whether a body says to use something, or not to.
+pub(super) fn wanted(body: &Fields) -> Result<Option<bool>, Refusal> {
     let disabled = body.flag(&["disabled"])?;
     Ok(body.flag(&["enabled"])?.or(disabled.map(|disabled| !disabled)))
 }

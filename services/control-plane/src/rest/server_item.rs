@@ -24,6 +24,8 @@ pub(super) struct ServerItem {
     read_timeout: u32,
     /// Tools that clients may run without asking.
     auto_approve: Vec<String>,
+    /// Whose connection a client's requests take: `shared` or `session`.
+    isolation: &'static str,
     disabled: bool,
     /// `starting`, `active`, `degraded`, `failed` or `disabled`.
     status: &'static str,
@@ -38,6 +40,8 @@ pub(super) struct ServerItem {
     tools_count: u32,
     resources_count: u32,
     prompts_count: u32,
+    /// How many tools have another definition than the approved one.
+    changed_tools_count: u32,
     /// Tools that are switched off.
     disabled_tools: Vec<String>,
     /// RFC 3339.
@@ -126,6 +130,7 @@ impl From<ServerView> for ServerItem {
             timeout: view.config.timeout_s,
             read_timeout: view.config.read_timeout_s.unwrap_or(0),
             auto_approve: view.config.auto_approve,
+            isolation: view.config.isolation.as_str(),
             disabled: view.disabled,
             status: seen.state.as_str(),
             last_error: text(seen.cause),
@@ -135,6 +140,7 @@ impl From<ServerView> for ServerItem {
             tools_count: view.catalogue.tools,
             resources_count: view.catalogue.resources,
             prompts_count: view.catalogue.prompts,
+            changed_tools_count: view.changed_tools,
             disabled_tools: view.disabled_tools,
             created_at: time::show(view.created_at),
             checked_at: view.observed_at.map(time::show),

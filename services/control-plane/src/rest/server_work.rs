@@ -1,21 +1,19 @@
-//! What can be tried and asked of servers: a handshake, their stderr, their tools; and taking
-//! them over from a file.
+//! What can be tried and asked of servers: a handshake, their stderr; and taking them over from a
+//! file.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::failure::{Answer, ErrorBody};
-use super::request::{Ids, Params, Session, Text};
+use super::request::{InProject, Params, Text};
 use super::server::server;
 use crate::app::App;
 use crate::import::{ImportServers, ImportedServer, import_servers};
 use crate::use_case::{self, TestReport};
-use crate::views::ToolView;
 
 /// What came of a handshake.
 #[derive(Serialize, ToSchema)]
@@ -67,10 +65,9 @@ impl From<TestReport> for TestAnswer {
 )]
 pub(super) async fn test(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, ids }: InProject,
 ) -> Answer<Json<TestAnswer>> {
-    let report = use_case::test_server(&app, &ctx, &ids.project()?, server(&ids)?).await?;
+    let report = use_case::test_server(&app, &ctx, &project, server(&ids)?).await?;
     Ok(Json(report.into()))
 }
 
@@ -99,79 +96,12 @@ pub(super) struct LogAnswer {
 )]
 pub(super) async fn log(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, ids }: InProject,
     params: Params,
 ) -> Answer<Json<LogAnswer>> {
     let max_lines = params.get("max_lines", "must be 0 to 1000")?.unwrap_or(0);
-    let lines = use_case::server_log(&app, &ctx, &ids.project()?, server(&ids)?, max_lines).await?;
+    let lines = use_case::server_log(&app, &ctx, &project, server(&ids)?, max_lines).await?;
     Ok(Json(LogAnswer { lines }))
-}
-
-/// A tool that a server offers.
-#[derive(Serialize, ToSchema)]
-struct ToolItem {
-    server_id: String,
-    server_name: String,
-    /// The upstream's own name.
-    name: String,
-    /// The name under which clients of the unified endpoint see it.
-    unified_name: String,
-    description: String,
-    enabled: bool,
-    /// The definition as the upstream gave it.
-    #[schema(value_type = Object)]
-    definition: Option<Box<RawValue>>,
-}
-
-impl From<ToolView> for ToolItem {
-    fn from(tool: ToolView) -> Self {
-        Self {
-            server_id: tool.server.to_string(),
-            server_name: tool.server_name,
-            name: tool.name,
-            unified_name: tool.unified_name,
-            description: tool.description,
-            enabled: tool.enabled,
-            definition: RawValue::from_string(tool.definition_json).ok(),
-        }
-    }
-}
-
-/// A page of tools.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ToolPage {
-    tools: Vec<ToolItem>,
-    /// Leads to the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
-}
-
-/// What a server offers, as last learnt.
-#[utoipa::path(
-    get, path = "/projects/{id}/servers/{sid}/tools", tag = "servers", operation_id = "list_tools",
-    params(
-        ("id" = String, Path, description = "the project"),
-        ("sid" = String, Path, description = "the server"),
-        ("page_size" = Option<u32>, Query, description = "1 to 500; 50 if absent"),
-        ("page_token" = Option<String>, Query, description = "from the page before"),
-    ),
-    responses(
-        (status = 200, body = ToolPage),
-        (status = 401, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-    ),
-)]
-pub(super) async fn tools(
-    State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
-    params: Params,
-) -> Answer<Json<ToolPage>> {
-    let (project, server) = (ids.project()?, server(&ids)?);
-    let page = use_case::list_tools(&app, &ctx, &project, Some(server), &params.paging()?).await?;
-    let page = page.map(ToolItem::from);
-    Ok(Json(ToolPage { tools: page.items, next_page_token: page.next }))
 }
 
 /// What became of the servers of a file.
@@ -227,13 +157,12 @@ impl From<ImportedServer> for ImportedItem {
 )]
 pub(super) async fn import(
     State(app): State<Arc<App>>,
-    Session(ctx): Session,
-    ids: Ids,
+    InProject { ctx, project, .. }: InProject,
     params: Params,
     Text(config_json): Text,
 ) -> Answer<Json<ImportAnswer>> {
     let command = ImportServers {
-        project: ids.project()?,
+        project,
         config_json,
         dry_run: params.flag("dry_run")?.unwrap_or(false),
         prune: params.flag("prune")?.unwrap_or(false),

@@ -1,7 +1,7 @@
 //! One call, with its arguments and result while they are kept.
 
 use authz::Action;
-use domain::{CallId, ProjectId, Refusal};
+use domain::{CallId, ProjectId, Refusal, StreamId, StreamKind};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -33,7 +33,10 @@ pub async fn get_call(
     call: CallId,
 ) -> Result<CallWithBody, Refusal> {
     let role = authorize(app, ctx, project, Action::CallsRead).await?;
-    let Some(found) = app.views.call(ctx.tenant, project, call).await? else {
+    let stream = StreamId::new(ctx.tenant, StreamKind::Call, call);
+    let events = app.store.read_stream(&stream, 0, 2).await.map_err(fault::store)?;
+    let positions: Vec<_> = events.iter().map(|event| event.position.as_u64()).collect();
+    let Some(found) = app.views.call(ctx.tenant, project, call, &positions).await? else {
         let id = call.to_string();
         return Err(missing(app, ctx, project, Action::CallsRead, "call", &id).await);
     };

@@ -1,7 +1,7 @@
 //! Changing a project's name, description and settings.
 
 use authz::Action;
-use domain::project::{AuditMode, Naming, Project, ProjectCommand};
+use domain::project::{AuditMode, Naming, Project, ProjectCommand, ToolPinning};
 use domain::{ProjectId, Refusal};
 
 use super::authorize::authorize;
@@ -28,6 +28,8 @@ pub struct UpdateProject {
     pub unified_enabled: Option<bool>,
     /// Days for which arguments and results are kept, 0–3650.
     pub body_retention_days: Option<u32>,
+    /// What a changed definition of a tool leads to.
+    pub tool_pinning: Option<ToolPinning>,
     /// Makes a repeated command one command.
     pub idempotency_key: Option<String>,
 }
@@ -54,6 +56,7 @@ pub async fn update_project(
             naming: command.naming,
             unified_enabled: command.unified_enabled,
             body_retention_days: command.body_retention_days,
+            tool_pinning: command.tool_pinning,
         };
         Ok(domain::project::decide(state, change)?.into())
     })

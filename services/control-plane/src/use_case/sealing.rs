@@ -1,7 +1,7 @@
 //! Launch values of servers in the secret store, and a server's full specification out of what
 //! may be shown and what is sealed.
 
-use domain::server::{ActiveServer, HttpTarget, Transport};
+use domain::server::{ActiveServer, HttpTarget, Isolation, Transport};
 use domain::{Refusal, SecretRef, ServerId, TenantId};
 use proto::control::v1 as pb;
 use secrets::{SecretPath, SecretValue};
@@ -55,6 +55,7 @@ pub(crate) fn spec_of(server: &ActiveServer, bundle: LaunchBundle) -> pb::Server
         read_timeout_s: Some(config.read_timeout_s.unwrap_or(0)),
         auto_approve: config.auto_approve.clone(),
         disabled: server.disabled,
+        isolation: isolation(config.isolation).into(),
         args: bundle.args,
         env: bundle.env.into_iter().collect(),
         headers: bundle.headers.into_iter().collect(),
@@ -76,6 +77,14 @@ pub(crate) fn spec_of(server: &ActiveServer, bundle: LaunchBundle) -> pb::Server
         Transport::Unset => spec.transport = pb::Transport::Stdio.into(),
     }
     spec
+}
+
+/// As it is in the public contract.
+pub(crate) const fn isolation(isolation: Isolation) -> pb::Isolation {
+    match isolation {
+        Isolation::Shared => pb::Isolation::Shared,
+        Isolation::Session => pb::Isolation::Session,
+    }
 }
 
 fn fill_http(spec: &mut pb::ServerSpec, transport: pb::Transport, target: &HttpTarget) {

@@ -1,10 +1,10 @@
 //! Registering a server. The worker that owns it connects once to learn what it offers.
 
 use authz::Action;
-use domain::server::{Server, ServerCommand, ServerConfig, ServerName};
+use domain::server::{Isolation, Server, ServerCommand, ServerConfig, ServerName};
 use domain::{ProjectId, Refusal, ServerId};
 use event_store::{Idempotency, ReservationChange, ReservationSet};
-use proto::control::v1::ServerSpec;
+use proto::control::v1::{self as pb, ServerSpec};
 
 use super::authorize::authorize;
 use super::{get_server, sealing};
@@ -104,6 +104,15 @@ pub(crate) fn config_of(spec: &ServerSpec, transport: domain::server::Transport)
             given => given,
         },
         auto_approve: spec.auto_approve.clone(),
+        isolation: isolation_of(spec),
+    }
+}
+
+/// The isolation of a specification: shared, when it does not say.
+pub(crate) fn isolation_of(spec: &ServerSpec) -> Isolation {
+    match spec.isolation() {
+        pb::Isolation::Unspecified | pb::Isolation::Shared => Isolation::Shared,
+        pb::Isolation::Session => Isolation::Session,
     }
 }
 
@@ -126,6 +135,7 @@ pub(crate) fn fingerprint(command: &str, spec: &ServerSpec) -> Fingerprint {
         .debug(&spec.auto_approve)
         .text(&spec.ca_file)
         .text(&spec.proxy)
+        .debug(&spec.isolation())
 }
 
 /// Names are unique in their project.

@@ -13,7 +13,7 @@ use super::server_get::require_server;
 use crate::app::{App, Page, Paging};
 use crate::context::Ctx;
 use crate::fault;
-use crate::views::{ServerView, ToolView};
+use crate::views::{Definition, ServerView, ToolView};
 
 const LIST: &str = "tools";
 /// Most servers that one listing looks at.
@@ -82,15 +82,31 @@ async fn tools_of(
     let body = app.store.body(ctx.tenant, event).await.map_err(fault::store)?;
     let Some(body) = body else { return Ok(vec![]) };
     let catalogue = Catalogue::from_json(&body).map_err(|error| fault::internal(&error))?;
+    let definitions = app.views.definitions(ctx.tenant, server.id).await?;
     let tools = catalogue.items(ListKind::Tools).iter();
-    Ok(tools.map(|tool| show(server, naming, tool.key(), tool.raw())).collect())
+    Ok(tools.map(|tool| show(server, naming, &definitions, tool.key(), tool.raw())).collect())
 }
 
-fn show(server: &ServerView, naming: Naming, name: &str, raw: &Bytes) -> ToolView {
+/// `definitions` is sorted by name.
+fn show(
+    server: &ServerView,
+    naming: Naming,
+    definitions: &[Definition],
+    name: &str,
+    raw: &Bytes,
+) -> ToolView {
     #[derive(Deserialize)]
     struct Described {
         description: Option<String>,
     }
+    let found = definitions.binary_search_by(|one| one.tool.as_str().cmp(name));
+    let (definition_hash, approved_hash) = match found {
+        Ok(index) => {
+            let definition = &definitions[index];
+            (definition.current_hash.clone(), definition.approved().to_owned())
+        }
+        Err(_) => Default::default(),
+    };
     let described: Option<Described> = serde_json::from_slice(raw).ok();
     ToolView {
         server: server.id,
@@ -100,5 +116,7 @@ fn show(server: &ServerView, naming: Naming, name: &str, raw: &Bytes) -> ToolVie
         description: described.and_then(|tool| tool.description).unwrap_or_default(),
         enabled: server.disabled_tools.binary_search_by(|tool| tool.as_str().cmp(name)).is_err(),
         definition_json: String::from_utf8_lossy(raw).into_owned(),
+        definition_hash,
+        approved_hash,
     }
 }

@@ -145,6 +145,7 @@ fn merge(
             "disabled" => spec.disabled = new.disabled,
             "ca_file" => spec.ca_file.clone_from(&new.ca_file),
             "proxy" => spec.proxy.clone_from(&new.proxy),
+            "isolation" => spec.isolation = new.isolation,
             other => {
                 let message = format!("names no field of a server: {other:?}");
                 return Err(Refusal::invalid("update_mask", message));
@@ -204,6 +205,8 @@ fn keep_hidden(before: &ActiveServer, old: &LaunchBundle, new: &mut ServerSpec) 
 
 #[cfg(test)]
 mod tests {
+    use domain::server::Isolation;
+
     use super::*;
 
     fn before() -> (ActiveServer, LaunchBundle) {
@@ -223,6 +226,7 @@ mod tests {
             timeout_s: 30,
             read_timeout_s: Some(300),
             auto_approve: vec![],
+            isolation: Isolation::default(),
         };
         let server = ActiveServer {
             project: "p".parse().unwrap(),
@@ -230,6 +234,7 @@ mod tests {
             config,
             disabled: false,
             disabled_tools: Default::default(),
+            approved_tools: Default::default(),
         };
         (server, old)
     }

@@ -4,7 +4,8 @@ use domain::api_key::KeyHash;
 use domain::{ApiKeyId, ProjectId, TenantId, Timestamp};
 use sqlx::FromRow;
 
-use super::{ApiKeyView, ViewError, Views, one_more};
+use super::rows::Row;
+use super::{ApiKeyView, ViewError, Views};
 
 #[derive(FromRow)]
 struct KeyRow {
@@ -20,7 +21,20 @@ struct KeyRow {
     revoked: i64,
 }
 
-impl KeyRow {
+/// The columns of a [`KeyRow`], and which rows.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT key_id, project_id, tenant, name, suffix, role, creator, created_at_us, ",
+            "expires_at_us, revoked FROM api_key ",
+            $which
+        )
+    };
+}
+
+impl Row for KeyRow {
+    type View = ApiKeyView;
+
     fn view(self) -> Result<ApiKeyView, ViewError> {
         Ok(ApiKeyView {
             id: self.key_id.parse().map_err(ViewError::damaged)?,
@@ -42,13 +56,10 @@ impl Views {
         &self,
         hash: KeyHash,
     ) -> Result<Option<(TenantId, ApiKeyView)>, ViewError> {
-        let row: Option<KeyRow> = sqlx::query_as(
-            "SELECT key_id, project_id, tenant, name, suffix, role, creator, created_at_us, \
-             expires_at_us, revoked FROM api_key WHERE hash = $1",
-        )
-        .bind(hash.to_hex())
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<KeyRow> = sqlx::query_as(select!("WHERE hash = $1"))
+            .bind(hash.to_hex())
+            .fetch_optional(&self.pool)
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let tenant = row.tenant.parse().map_err(ViewError::damaged)?;
         Ok(Some((tenant, row.view()?)))
@@ -62,18 +73,10 @@ impl Views {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<ApiKeyView>, ViewError> {
-        let rows: Vec<KeyRow> = sqlx::query_as(
-            "SELECT key_id, project_id, tenant, name, suffix, role, creator, created_at_us, \
-             expires_at_us, revoked FROM api_key WHERE project_id = $1 AND tenant = $2 \
-             AND key_id > $3 ORDER BY key_id LIMIT $4",
-        )
-        .bind(project.as_str())
-        .bind(tenant.to_string())
-        .bind(after.unwrap_or_default())
-        .bind(one_more(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(KeyRow::view).collect()
+        let sql = select!(
+            "WHERE project_id = $1 AND tenant = $2 AND key_id > $3 ORDER BY key_id LIMIT $4"
+        );
+        self.page::<KeyRow>(sql, (tenant, project), after, limit).await
     }
 
     /// One key of the project.
@@ -83,16 +86,7 @@ impl Views {
         project: &ProjectId,
         key: ApiKeyId,
     ) -> Result<Option<ApiKeyView>, ViewError> {
-        let row: Option<KeyRow> = sqlx::query_as(
-            "SELECT key_id, project_id, tenant, name, suffix, role, creator, created_at_us, \
-             expires_at_us, revoked FROM api_key WHERE project_id = $1 AND tenant = $2 \
-             AND key_id = $3",
-        )
-        .bind(project.as_str())
-        .bind(tenant.to_string())
-        .bind(key.to_string())
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(KeyRow::view).transpose()
+        let sql = select!("WHERE project_id = $1 AND tenant = $2 AND key_id = $3");
+        self.one::<KeyRow>(sql, (tenant, project), key).await
     }
 }

@@ -1,7 +1,7 @@
 //! What each event does to the tables.
 //!
 //! Calls and audit entries are collected and written as rows of many at the end of the batch:
-//! nothing else in the batch reads them.
+//! nothing else in the batch reads them. The end of a call is its own entry of the audit log.
 
 use domain::event::{
     AccessEvent, ApiKeyEvent, CallEvent, ConnectionEvent, LoginEvent, OrganizationEvent,
@@ -10,7 +10,9 @@ use domain::event::{
 use domain::{Event, ProjectId, Timestamp};
 use event_store::Recorded;
 use sqlx::{AssertSqlSafe, SqliteConnection};
+use uuid::Uuid;
 
+use super::definitions;
 use super::insert::{AuditRow, CallRow, write_audit, write_calls};
 use super::signed;
 
@@ -29,6 +31,8 @@ pub enum ApplyError {
 #[derive(Default)]
 pub(super) struct Rows {
     calls: Vec<CallRow>,
+    /// Calls that ended here and whose start was an event of its own.
+    ended: Vec<Uuid>,
     audit: Vec<AuditRow>,
 }
 
@@ -45,49 +49,64 @@ impl Entry {
 }
 
 impl Rows {
-    /// Takes in one event.
+    /// Takes in one event; `known` is what it says, where that was not forgotten.
     pub(super) async fn apply(
         &mut self,
         db: &mut SqliteConnection,
         recorded: &Recorded,
+        known: Option<Event>,
     ) -> Result<(), ApplyError> {
-        let event =
-            events::decode(&recorded.event_type, recorded.schema_version, &recorded.payload)?;
-        let entry = match &event {
-            Event::Organization(event) => organization(db, recorded, event).await?,
-            Event::User(event) => user(db, recorded, event).await?,
-            Event::Project(event) => project(db, recorded, event).await?,
-            Event::Server(event) => server(db, recorded, event).await?,
-            Event::Connection(event) => connection(db, recorded, event).await?,
-            Event::ApiKey(event) => api_key(db, recorded, event).await?,
+        let event = match known {
+            Some(event) => event,
+            None => {
+                events::decode(&recorded.event_type, recorded.schema_version, &recorded.payload)?
+            }
+        };
+        let entry = match event {
+            Event::Organization(event) => organization(db, recorded, &event).await?,
+            Event::User(event) => user(db, recorded, &event).await?,
+            Event::Project(event) => project(db, recorded, &event).await?,
+            Event::Server(event) => server(db, recorded, &event).await?,
+            Event::Connection(event) => connection(db, recorded, &event).await?,
+            Event::ApiKey(event) => api_key(db, recorded, &event).await?,
             Event::Login(LoginEvent::Succeeded { .. }) => Entry::ok(None),
             Event::Login(LoginEvent::Failed { .. }) => Entry { project: None, outcome: "denied" },
             Event::Access(AccessEvent::Denied { project, .. }) => {
-                Entry { project: project.clone(), outcome: "denied" }
+                Entry { project, outcome: "denied" }
             }
-            Event::Access(AccessEvent::ConfigRevealed { project, .. }) => {
-                Entry::ok(Some(project.clone()))
+            Event::Access(AccessEvent::ConfigRevealed { project, .. }) => Entry::ok(Some(project)),
+            Event::Call(event) => {
+                self.call(recorded, event);
+                return Ok(());
             }
-            Event::Call(event) => self.call(recorded, event),
         };
         self.audit.push(AuditRow::new(recorded, entry.project, entry.outcome));
         Ok(())
     }
 
-    fn call(&mut self, recorded: &Recorded, event: &CallEvent) -> Entry {
-        let (subject, outcome) = match event {
+    fn call(&mut self, recorded: &Recorded, event: CallEvent) {
+        let (subject, outcome) = match &event {
             CallEvent::Started(started) => (&started.subject, "ok"),
             CallEvent::Finished(finished) => (&finished.subject, finished.outcome.as_str()),
         };
-        let project = Some(subject.project.clone());
-        self.calls.push(CallRow::new(recorded, event));
-        Entry { project, outcome }
+        let project = subject.project.clone();
+        let row = CallRow::new(recorded, event);
+        if !row.as_ref().is_some_and(CallRow::is_audited) {
+            self.audit.push(AuditRow::new(recorded, Some(project), outcome));
+        }
+        let Some(row) = row else { return };
+        if recorded.version > 1 {
+            // Its start may be in this batch, or in the table.
+            self.calls.retain(|before| before.id() != row.id());
+            self.ended.push(row.id());
+        }
+        self.calls.push(row);
     }
 
     /// Writes the collected rows.
     pub(super) async fn write(self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        write_calls(db, self.calls).await?;
-        write_audit(db, self.audit).await
+        write_calls(db, &self.calls, &self.ended).await?;
+        write_audit(db, &self.audit).await
     }
 }
 
@@ -178,8 +197,8 @@ async fn project(
             let settings = domain::project::ProjectSettings::default();
             sqlx::query(
                 "INSERT INTO project (project_id, tenant, name, description, audit_mode, \
-                 naming, unified_enabled, body_retention_days, created_at_us) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                 naming, unified_enabled, body_retention_days, created_at_us, tool_pinning) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             )
             .bind(id)
             .bind(&tenant)
@@ -190,6 +209,7 @@ async fn project(
             .bind(i64::from(settings.unified_enabled))
             .bind(i64::from(settings.body_retention_days))
             .bind(recorded.recorded_at.as_micros())
+            .bind(settings.tool_pinning.as_str())
             .execute(&mut *db)
             .await?;
             set_member(db, id, &tenant, &owner.to_string(), "owner").await?;
@@ -200,7 +220,8 @@ async fn project(
                  description = COALESCE($3, description), \
                  audit_mode = COALESCE($4, audit_mode), naming = COALESCE($5, naming), \
                  unified_enabled = COALESCE($6, unified_enabled), \
-                 body_retention_days = COALESCE($7, body_retention_days) WHERE project_id = $1",
+                 body_retention_days = COALESCE($7, body_retention_days), \
+                 tool_pinning = COALESCE($8, tool_pinning) WHERE project_id = $1",
             )
             .bind(id)
             .bind(name)
@@ -209,6 +230,7 @@ async fn project(
             .bind(settings.map(|settings| settings.naming.as_str()))
             .bind(settings.map(|settings| i64::from(settings.unified_enabled)))
             .bind(settings.map(|settings| i64::from(settings.body_retention_days)))
+            .bind(settings.map(|settings| settings.tool_pinning.as_str()))
             .execute(db)
             .await?;
         }
@@ -252,6 +274,8 @@ async fn set_member(
 async fn delete_project(db: &mut SqliteConnection, id: &str) -> Result<(), sqlx::Error> {
     for statement in [
         "DELETE FROM disabled_tool WHERE server_id IN \
+         (SELECT server_id FROM server WHERE project_id = $1)",
+        "DELETE FROM tool_definition WHERE server_id IN \
          (SELECT server_id FROM server WHERE project_id = $1)",
         "DELETE FROM connection WHERE project_id = $1",
         "DELETE FROM server WHERE project_id = $1",
@@ -317,8 +341,9 @@ async fn server(
                 .bind(id)
                 .bind(tool.clone())
         }
+        ServerEvent::ToolApproved { tool, hash } => definitions::approve(id, tool, hash),
         ServerEvent::Deleted | ServerEvent::Registered { .. } => {
-            for table in ["disabled_tool", "connection"] {
+            for table in ["disabled_tool", "tool_definition", "connection"] {
                 let delete = AssertSqlSafe(format!("DELETE FROM {table} WHERE server_id = $1"));
                 sqlx::query(delete).bind(id).execute(&mut *db).await?;
             }
@@ -377,7 +402,10 @@ async fn connection(
         .bind(i64::from(summary.resource_templates))
         .bind(i64::from(summary.prompts)),
     };
-    query.execute(db).await?;
+    query.execute(&mut *db).await?;
+    if let ConnectionEvent::CatalogueObserved { summary, .. } = event {
+        definitions::observe(db, &recorded.stream.id, summary).await?;
+    }
     Ok(Entry::ok(Some(project.clone())))
 }
 

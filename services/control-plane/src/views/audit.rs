@@ -1,8 +1,10 @@
 //! The audit log, newest first.
 
-use domain::{EventId, ServerId, TenantId, Timestamp};
+use domain::{Actor, ApiKeyId, CallId, EventId, ServerId, StreamKind, TenantId, Timestamp};
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 
+use super::calls::uuid;
+use super::insert::blob;
 use super::{AuditView, ViewError, Views, one_more, signed, unsigned};
 use crate::use_case::AuditFilter;
 
@@ -41,8 +43,25 @@ impl AuditRow {
 }
 
 impl Views {
-    /// The entries of a tenant below the position `before`, and one more than `limit`.
+    /// The entries of a tenant below the position `before`, and one more than `limit`. The ends
+    /// of calls are read off the calls themselves.
     pub(crate) async fn audit(
+        &self,
+        tenant: TenantId,
+        filter: &AuditFilter,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditView>, ViewError> {
+        let mut entries = self.audit_entries(tenant, filter, before, limit).await?;
+        if let Some(calls) = CallEntries::of(filter) {
+            entries.extend(self.audit_calls(tenant, filter, &calls, before, limit).await?);
+            entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.position));
+            entries.truncate(usize::try_from(one_more(limit)).unwrap_or(usize::MAX));
+        }
+        Ok(entries)
+    }
+
+    async fn audit_entries(
         &self,
         tenant: TenantId,
         filter: &AuditFilter,
@@ -71,6 +90,123 @@ impl Views {
         query.push(" ORDER BY position DESC LIMIT ").push_bind(one_more(limit));
         let rows: Vec<AuditRow> = query.build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter().map(AuditRow::view).collect()
+    }
+
+    /// The newest of each project: rows of one project stand next to each other, in the order of
+    /// positions.
+    async fn audit_calls(
+        &self,
+        tenant: TenantId,
+        filter: &AuditFilter,
+        calls: &CallEntries,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditView>, ViewError> {
+        let mut query = QueryBuilder::<Sqlite>::new("WITH RECURSIVE of (project) AS (");
+        match &filter.project {
+            Some(project) => {
+                query.push("SELECT ").push_bind(project.as_str());
+            }
+            // Each project that has calls, also one that is gone: a jump from one to the next.
+            None => {
+                query.push(
+                    "SELECT min(project_id) FROM call UNION ALL \
+                     SELECT (SELECT min(project_id) FROM call WHERE project_id > of.project) \
+                     FROM of WHERE of.project IS NOT NULL",
+                );
+            }
+        }
+        query.push(
+            ") SELECT found.position, found.project_id, found.call_id, found.event_id, \
+             found.audit_time_us, found.api_key_id, found.outcome \
+             FROM of CROSS JOIN call AS found ON found.project_id = of.project \
+             AND found.position IN (SELECT position FROM call \
+             WHERE call.project_id = of.project AND audit_time_us IS NOT NULL AND tenant = ",
+        );
+        query.push_bind(blob(tenant.as_uuid()));
+        if let Some(before) = before {
+            query.push(" AND position < ").push_bind(signed(before));
+        }
+        calls.push(&mut query, filter);
+        query.push(" ORDER BY position DESC LIMIT ").push_bind(one_more(limit));
+        query.push(") ORDER BY found.position DESC LIMIT ").push_bind(one_more(limit));
+        let rows: Vec<CallEntryRow> = query.build_query_as().fetch_all(&self.pool).await?;
+        rows.into_iter().map(|row| row.view(tenant)).collect()
+    }
+}
+
+/// The audit entry of a call's end.
+#[derive(FromRow)]
+struct CallEntryRow {
+    position: i64,
+    project_id: String,
+    call_id: Vec<u8>,
+    event_id: Vec<u8>,
+    audit_time_us: i64,
+    api_key_id: Vec<u8>,
+    outcome: String,
+}
+
+impl CallEntryRow {
+    fn view(self, tenant: TenantId) -> Result<AuditView, ViewError> {
+        let key = Actor::ApiKey(ApiKeyId::from_uuid(uuid(&self.api_key_id)?));
+        Ok(AuditView {
+            position: unsigned(self.position),
+            tenant,
+            time: Timestamp::from_micros(self.audit_time_us),
+            actor_kind: key.kind().to_owned(),
+            actor_id: key.id(),
+            action: CALL_FINISHED.to_owned(),
+            target_kind: StreamKind::Call.as_str().to_owned(),
+            target_id: uuid(&self.call_id)?.to_string(),
+            outcome: self.outcome,
+            project: self.project_id,
+            event: EventId::from_uuid(uuid(&self.event_id)?),
+            event_json: String::new(),
+        })
+    }
+}
+
+/// The event whose entries stand with the calls.
+const CALL_FINISHED: &str = "call.finished";
+
+/// What a filter asks of the entries that stand with the calls.
+struct CallEntries {
+    key: Option<ApiKeyId>,
+    call: Option<CallId>,
+}
+
+impl CallEntries {
+    /// `None` when the filter lets none of them through.
+    fn of(filter: &AuditFilter) -> Option<Self> {
+        let wanted = filter.action.as_deref().is_none_or(|action| {
+            action == CALL_FINISHED || (action.ends_with('.') && CALL_FINISHED.starts_with(action))
+        });
+        let kind = filter.target_kind.as_deref();
+        if !wanted || kind.is_some_and(|kind| kind != StreamKind::Call.as_str()) {
+            return None;
+        }
+        let key = filter.actor_id.as_deref().map(str::parse).transpose().ok()?;
+        let call = filter.target_id.as_deref().map(str::parse).transpose().ok()?;
+        Some(Self { key, call })
+    }
+
+    fn push(&self, query: &mut QueryBuilder<Sqlite>, filter: &AuditFilter) {
+        if let Some(key) = self.key {
+            query.push(" AND api_key_id = ").push_bind(blob(key.as_uuid()));
+        }
+        if let Some(call) = self.call {
+            query.push(" AND call_id = ").push_bind(blob(call.as_uuid()));
+        }
+        if let Some(outcome) = &filter.outcome {
+            query.push(" AND outcome = ").push_bind(outcome.clone());
+        }
+        if let Some(from) = filter.from {
+            query.push(" AND audit_time_us >= ").push_bind(from.as_micros());
+        }
+        if let Some(to) = filter.to {
+            query.push(" AND audit_time_us < ").push_bind(to.as_micros());
+        }
     }
 }
 

@@ -1,28 +1,30 @@
 //! The record of calls, newest first.
 
-use domain::{CallId, EventId, ProjectId, TenantId, Timestamp};
+use domain::{ApiKeyId, CallId, EventId, ProjectId, ServerId, TenantId, Timestamp};
 use sqlx::{FromRow, QueryBuilder, Sqlite};
+use uuid::Uuid;
 
+use super::insert::blob;
 use super::{CallView, ViewError, Views, one_more, signed, unsigned};
 use crate::use_case::CallFilter;
 
 const SELECT: &str = "SELECT call_id, tenant, project_id, position, event_id, server_id, \
     server_name, method, target, api_key_id, outcome, error_code, started_at_us, queue_us, \
     upstream_us, total_us, arguments_bytes, result_bytes, arguments_digest, result_digest, \
-    body_truncated, body_masked, client, mcp_session FROM call WHERE ";
+    body_truncated, body_masked, client, mcp_session FROM call ";
 
 #[derive(FromRow)]
 struct CallRow {
-    call_id: String,
-    tenant: String,
+    call_id: Vec<u8>,
+    tenant: Vec<u8>,
     project_id: String,
     position: i64,
-    event_id: String,
-    server_id: String,
+    event_id: Vec<u8>,
+    server_id: Vec<u8>,
     server_name: String,
     method: String,
     target: String,
-    api_key_id: String,
+    api_key_id: Option<Vec<u8>>,
     outcome: String,
     error_code: i64,
     started_at_us: i64,
@@ -39,18 +41,23 @@ struct CallRow {
     mcp_session: String,
 }
 
+/// A stored id.
+pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, ViewError> {
+    Uuid::from_slice(bytes).map_err(ViewError::damaged)
+}
+
 impl CallRow {
     fn view(self) -> Result<CallView, ViewError> {
-        let api_key = (!self.api_key_id.is_empty()).then(|| self.api_key_id.parse());
+        let api_key = self.api_key_id.as_deref().map(uuid).transpose()?;
         let outcome = (!self.outcome.is_empty()).then(|| self.outcome.parse());
         Ok(CallView {
-            id: self.call_id.parse().map_err(ViewError::damaged)?,
+            id: CallId::from_uuid(uuid(&self.call_id)?),
             project: self.project_id.parse().map_err(ViewError::damaged)?,
-            server: self.server_id.parse().map_err(ViewError::damaged)?,
+            server: ServerId::from_uuid(uuid(&self.server_id)?),
             server_name: self.server_name,
             method: self.method,
             target: self.target,
-            api_key: api_key.transpose().map_err(ViewError::damaged)?,
+            api_key: api_key.map(ApiKeyId::from_uuid),
             outcome: outcome.transpose().map_err(ViewError::damaged)?,
             error_code: i32::try_from(self.error_code).unwrap_or_default(),
             started_at: Timestamp::from_micros(self.started_at_us),
@@ -66,7 +73,7 @@ impl CallRow {
             client: self.client,
             mcp_session: self.mcp_session,
             position: unsigned(self.position),
-            event: self.event_id.parse::<EventId>().map_err(ViewError::damaged)?,
+            event: EventId::from_uuid(uuid(&self.event_id)?),
         })
     }
 }
@@ -82,8 +89,8 @@ impl Views {
         limit: u32,
     ) -> Result<Vec<CallView>, ViewError> {
         let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-        query.push("project_id = ").push_bind(project.as_str());
-        query.push(" AND tenant = ").push_bind(tenant.to_string());
+        query.push("WHERE project_id = ").push_bind(project.as_str());
+        query.push(" AND tenant = ").push_bind(blob(tenant.as_uuid()));
         if let Some(before) = before {
             query.push(" AND position < ").push_bind(signed(before));
         }
@@ -93,17 +100,24 @@ impl Views {
         rows.into_iter().map(CallRow::view).collect()
     }
 
-    /// One call of the project.
+    /// One call of the project, which has its events at these positions of the log.
     pub(crate) async fn call(
         &self,
         tenant: TenantId,
         project: &ProjectId,
         call: CallId,
+        positions: &[u64],
     ) -> Result<Option<CallView>, ViewError> {
         let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-        query.push("project_id = ").push_bind(project.as_str());
-        query.push(" AND tenant = ").push_bind(tenant.to_string());
-        query.push(" AND call_id = ").push_bind(call.to_string());
+        query.push("WHERE project_id = ").push_bind(project.as_str());
+        query.push(" AND tenant = ").push_bind(blob(tenant.as_uuid()));
+        query.push(" AND call_id = ").push_bind(blob(call.as_uuid()));
+        query.push(" AND position IN (");
+        let mut wanted = query.separated(", ");
+        for position in positions {
+            wanted.push_bind(signed(*position));
+        }
+        query.push(")");
         let row: Option<CallRow> = query.build_query_as().fetch_optional(&self.pool).await?;
         row.map(CallRow::view).transpose()
     }
@@ -116,12 +130,14 @@ impl Views {
         limit: u32,
     ) -> Result<Vec<(TenantId, CallView)>, ViewError> {
         let mut query = QueryBuilder::<Sqlite>::new(SELECT);
-        query.push("outcome = '' AND position <= ").push_bind(signed(until));
+        query
+            .push("INDEXED BY call_open WHERE outcome = '' AND position <= ")
+            .push_bind(signed(until));
         query.push(" ORDER BY position LIMIT ").push_bind(i64::from(limit));
         let rows: Vec<CallRow> = query.build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter()
             .map(|row| {
-                let tenant = row.tenant.parse().map_err(ViewError::damaged)?;
+                let tenant = TenantId::from_uuid(uuid(&row.tenant)?);
                 Ok((tenant, row.view()?))
             })
             .collect()
@@ -130,13 +146,13 @@ impl Views {
 
 fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &CallFilter) {
     if let Some(server) = filter.server {
-        query.push(" AND server_id = ").push_bind(server.to_string());
+        query.push(" AND server_id = ").push_bind(blob(server.as_uuid()));
     }
     if let Some(target) = &filter.target {
         query.push(" AND target = ").push_bind(target.clone());
     }
     if let Some(key) = filter.api_key {
-        query.push(" AND api_key_id = ").push_bind(key.to_string());
+        query.push(" AND api_key_id = ").push_bind(blob(key.as_uuid()));
     }
     if let Some(from) = filter.from {
         query.push(" AND started_at_us >= ").push_bind(from.as_micros());

@@ -14,7 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite/views");
 
 /// Every table and the columns of its key, for `verify` and for emptying.
-pub const TABLES: [(&str, &[&str]); 12] = [
+pub const TABLES: [(&str, &[&str]); 13] = [
     ("checkpoint", &["name"]),
     ("organization", &["tenant"]),
     ("organization_member", &["tenant", "user_id"]),
@@ -23,9 +23,10 @@ pub const TABLES: [(&str, &[&str]); 12] = [
     ("member", &["project_id", "user_id"]),
     ("server", &["server_id"]),
     ("disabled_tool", &["server_id", "tool"]),
+    ("tool_definition", &["server_id", "tool"]),
     ("connection", &["server_id"]),
     ("api_key", &["key_id"]),
-    ("call", &["call_id"]),
+    ("call", &["project_id", "position"]),
     ("audit_entry", &["position"]),
 ];
 
@@ -108,12 +109,13 @@ fn create_private(path: &Path) -> std::io::Result<()> {
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
+        .page_size(8_192)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(Duration::from_secs(5))
         .pragma("cache_size", "-2000")
         .pragma("temp_store", "memory")
-        .pragma("wal_autocheckpoint", "4000")
+        .pragma("wal_autocheckpoint", "2000")
         .disable_statement_logging()
 }
 

@@ -1,16 +1,38 @@
 //! Rows that come in numbers, written as statements of many rows.
 
-use domain::ProjectId;
-use domain::call::CallSubject;
-use domain::event::CallEvent;
-use event_store::Recorded;
-use sqlx::query_builder::Separated;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use std::sync::LazyLock;
 
+use domain::call::{CallFinished, CallSubject};
+use domain::event::CallEvent;
+use domain::{Actor, ApiKeyId, ProjectId};
+use event_store::Recorded;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::bulk::Bulk;
 use super::signed;
 
-/// Rows in one statement: 24 columns of each stay below SQLite's 32,766 parameters.
-const ROWS: usize = 250;
+static AUDIT: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::insert(
+        "audit_entry (position, tenant, project_id, event_id, time_us, actor_kind, actor_id, \
+         action, target_kind, target_id, outcome)",
+        11,
+    )
+});
+
+static CALLS: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::insert(
+        "call (project_id, position, tenant, call_id, event_id, audit_time_us, server_id, \
+         server_name, method, target, api_key_id, started_at_us, outcome, error_code, queue_us, \
+         upstream_us, total_us, arguments_bytes, result_bytes, arguments_digest, result_digest, \
+         body_truncated, body_masked, client, mcp_session)",
+        25,
+    )
+});
+
+type Statement<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 /// A row of `audit_entry`.
 pub(super) struct AuditRow {
@@ -48,134 +70,152 @@ impl AuditRow {
         }
     }
 
-    fn push(self, row: &mut Separated<'_, Sqlite, &'static str>) {
-        row.push_bind(self.position)
-            .push_bind(self.tenant)
-            .push_bind(self.project)
-            .push_bind(self.event)
-            .push_bind(self.time_us)
-            .push_bind(self.actor_kind)
-            .push_bind(self.actor_id)
-            .push_bind(self.action)
-            .push_bind(self.target_kind)
-            .push_bind(self.target_id)
-            .push_bind(self.outcome);
+    fn bind<'q>(&'q self, query: Statement<'q>) -> Statement<'q> {
+        query
+            .bind(self.position)
+            .bind(self.tenant.as_str())
+            .bind(self.project.as_str())
+            .bind(self.event.as_str())
+            .bind(self.time_us)
+            .bind(self.actor_kind.as_str())
+            .bind(self.actor_id.as_str())
+            .bind(self.action.as_str())
+            .bind(self.target_kind)
+            .bind(self.target_id.as_str())
+            .bind(self.outcome)
     }
 }
 
 /// Writes entries of the audit log.
 pub(super) async fn write_audit(
     db: &mut SqliteConnection,
-    rows: Vec<AuditRow>,
+    rows: &[AuditRow],
 ) -> Result<(), sqlx::Error> {
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO audit_entry (position, tenant, project_id, event_id, time_us, \
-             actor_kind, actor_id, action, target_kind, target_id, outcome) ",
-        );
-        query.push_values(rows.by_ref().take(ROWS), |mut row, audit| audit.push(&mut row));
-        query.build().execute(&mut *db).await?;
+    for (sql, part) in AUDIT.over(rows) {
+        let query = part.iter().fold(sqlx::query(sql), |query, row| row.bind(query));
+        query.execute(&mut *db).await?;
     }
     Ok(())
 }
 
 /// A row of `call`.
 pub(super) struct CallRow {
-    id: String,
-    tenant: String,
     position: i64,
-    event: String,
+    tenant: Uuid,
+    id: Uuid,
+    event: Uuid,
+    audit_time_us: Option<i64>,
     call: CallEvent,
 }
 
 impl CallRow {
-    pub(super) fn new(recorded: &Recorded, call: &CallEvent) -> Self {
-        Self {
-            id: recorded.stream.id.clone(),
-            tenant: recorded.stream.tenant.to_string(),
+    /// `None` when the stream's name is no id of a call, which the journal lets nobody write.
+    pub(super) fn new(recorded: &Recorded, call: CallEvent) -> Option<Self> {
+        let audited = is_by_its_key(recorded, &call);
+        Some(Self {
             position: signed(recorded.position.as_u64()),
-            event: recorded.event_id.to_string(),
-            call: call.clone(),
-        }
+            tenant: recorded.stream.tenant.as_uuid(),
+            id: recorded.stream.id.parse().ok()?,
+            event: recorded.event_id.as_uuid(),
+            audit_time_us: audited.then_some(recorded.recorded_at.as_micros()),
+            call,
+        })
     }
 
-    fn push(self, row: &mut Separated<'_, Sqlite, &'static str>) {
-        row.push_bind(self.id).push_bind(self.tenant);
-        match self.call {
-            CallEvent::Started(started) => {
-                push_subject(row, self.position, self.event, started.subject);
-                row.push_bind("").push_bind(0_i64);
-                for _ in 0..5 {
-                    row.push_bind(0_i64);
-                }
-                row.push_bind("").push_bind("").push_bind(0_i64).push_bind(0_i64);
-                row.push_bind("").push_bind("");
-            }
-            CallEvent::Finished(end) => {
-                push_subject(row, self.position, self.event, end.subject);
-                row.push_bind(end.outcome.as_str())
-                    .push_bind(i64::from(end.error_code))
-                    .push_bind(signed(end.queue_us))
-                    .push_bind(signed(end.upstream_us))
-                    .push_bind(signed(end.total_us))
-                    .push_bind(signed(end.arguments_bytes))
-                    .push_bind(signed(end.result_bytes))
-                    .push_bind(end.arguments_digest)
-                    .push_bind(end.result_digest)
-                    .push_bind(i64::from(end.body_truncated))
-                    .push_bind(i64::from(end.body_masked))
-                    .push_bind(end.client)
-                    .push_bind(end.mcp_session);
-            }
+    /// Whether the row is also the event's entry of the audit log.
+    pub(super) const fn is_audited(&self) -> bool {
+        self.audit_time_us.is_some()
+    }
+
+    /// The call.
+    pub(super) const fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn bind<'q>(&'q self, query: Statement<'q>) -> Statement<'q> {
+        let (CallEvent::Started(domain::call::CallStarted { subject })
+        | CallEvent::Finished(CallFinished { subject, .. })) = &self.call;
+        let query = query
+            .bind(subject.project.as_str())
+            .bind(self.position)
+            .bind(blob(self.tenant))
+            .bind(blob(self.id))
+            .bind(blob(self.event))
+            .bind(self.audit_time_us);
+        let query = bind_subject(query, subject);
+        match &self.call {
+            CallEvent::Started(_) => bind_no_end(query),
+            CallEvent::Finished(end) => bind_end(query, end),
         }
     }
 }
 
-fn push_subject(
-    row: &mut Separated<'_, Sqlite, &'static str>,
-    position: i64,
-    event: String,
-    subject: CallSubject,
-) {
-    row.push_bind(String::from(subject.project))
-        .push_bind(position)
-        .push_bind(event)
-        .push_bind(subject.server.to_string())
-        .push_bind(subject.server_name)
-        .push_bind(subject.method)
-        .push_bind(subject.target)
-        .push_bind(subject.api_key.map(|key| key.to_string()).unwrap_or_default())
-        .push_bind(subject.started_at.as_micros());
+/// Whether a call's end was recorded by the key that made it: then its row says all that an entry
+/// of the audit log says.
+fn is_by_its_key(recorded: &Recorded, call: &CallEvent) -> bool {
+    let CallEvent::Finished(end) = call else { return false };
+    let key = end.subject.api_key.map(Actor::ApiKey);
+    key.is_some_and(|key| recorded.actor_type == key.kind() && recorded.actor_id == key.id())
 }
 
-/// Writes calls; a later event of a call replaces its row.
+/// An id as it is stored in `call`.
+pub(super) fn blob(id: Uuid) -> Vec<u8> {
+    id.as_bytes().to_vec()
+}
+
+fn bind_subject<'q>(query: Statement<'q>, subject: &'q CallSubject) -> Statement<'q> {
+    query
+        .bind(blob(subject.server.as_uuid()))
+        .bind(subject.server_name.as_str())
+        .bind(subject.method.as_str())
+        .bind(subject.target.as_str())
+        .bind(subject.api_key.map(ApiKeyId::as_uuid).map(blob))
+        .bind(subject.started_at.as_micros())
+}
+
+fn bind_end<'q>(query: Statement<'q>, end: &'q CallFinished) -> Statement<'q> {
+    query
+        .bind(end.outcome.as_str())
+        .bind(i64::from(end.error_code))
+        .bind(signed(end.queue_us))
+        .bind(signed(end.upstream_us))
+        .bind(signed(end.total_us))
+        .bind(signed(end.arguments_bytes))
+        .bind(signed(end.result_bytes))
+        .bind(end.arguments_digest.as_str())
+        .bind(end.result_digest.as_str())
+        .bind(i64::from(end.body_truncated))
+        .bind(i64::from(end.body_masked))
+        .bind(end.client.as_str())
+        .bind(end.mcp_session.as_str())
+}
+
+/// What stands in the place of an end that is not recorded yet.
+fn bind_no_end(query: Statement<'_>) -> Statement<'_> {
+    let query = (0..6).fold(query.bind(""), |query, _| query.bind(0_i64));
+    query.bind("").bind("").bind(0_i64).bind(0_i64).bind("").bind("")
+}
+
+/// Writes calls. `ended` are those among them whose start may be in the table: the new row
+/// takes its place.
 pub(super) async fn write_calls(
     db: &mut SqliteConnection,
-    rows: Vec<CallRow>,
+    rows: &[CallRow],
+    ended: &[Uuid],
 ) -> Result<(), sqlx::Error> {
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO call (call_id, tenant, project_id, position, event_id, server_id, \
-             server_name, method, target, api_key_id, started_at_us, outcome, error_code, \
-             queue_us, upstream_us, total_us, arguments_bytes, result_bytes, arguments_digest, \
-             result_digest, body_truncated, body_masked, client, mcp_session) ",
-        );
-        query.push_values(rows.by_ref().take(ROWS), |mut row, call| call.push(&mut row));
-        query.push(
-            " ON CONFLICT (call_id) DO UPDATE SET position = excluded.position, \
-             event_id = excluded.event_id, outcome = excluded.outcome, \
-             error_code = excluded.error_code, queue_us = excluded.queue_us, \
-             upstream_us = excluded.upstream_us, total_us = excluded.total_us, \
-             arguments_bytes = excluded.arguments_bytes, \
-             result_bytes = excluded.result_bytes, \
-             arguments_digest = excluded.arguments_digest, \
-             result_digest = excluded.result_digest, \
-             body_truncated = excluded.body_truncated, body_masked = excluded.body_masked, \
-             client = excluded.client, mcp_session = excluded.mcp_session",
-        );
-        query.build().execute(&mut *db).await?;
+    if !ended.is_empty() {
+        let ids: Vec<_> = ended.iter().map(|id| format!("\"{}\"", id.simple())).collect();
+        sqlx::query(
+            "DELETE FROM call WHERE outcome = '' \
+             AND call_id IN (SELECT unhex(value) FROM json_each($1))",
+        )
+        .bind(format!("[{}]", ids.join(",")))
+        .execute(&mut *db)
+        .await?;
+    }
+    for (sql, part) in CALLS.over(rows) {
+        let query = part.iter().fold(sqlx::query(sql), |query, row| row.bind(query));
+        query.execute(&mut *db).await?;
     }
     Ok(())
 }

@@ -79,6 +79,8 @@ pub struct ServerView {
     pub catalogue: CatalogueSummary,
     /// The event that has the catalogue as its body.
     pub catalogue_event: Option<EventId>,
+    /// How many tools have another definition than the approved one.
+    pub changed_tools: u32,
 }
 
 /// A tool that a server offers.
@@ -98,6 +100,17 @@ pub struct ToolView {
     pub enabled: bool,
     /// The definition as the upstream gave it, JSON.
     pub definition_json: String,
+    /// SHA-256 over its bytes, lower-case hexadecimal; empty when it was not recorded.
+    pub definition_hash: String,
+    /// The same of the definition that is approved; empty when there is none.
+    pub approved_hash: String,
+}
+
+impl ToolView {
+    /// Whether the definition is not the approved one, or is not recorded.
+    pub fn definition_changed(&self) -> bool {
+        self.definition_hash.is_empty() || self.definition_hash != self.approved_hash
+    }
 }
 
 /// A key, without the key.

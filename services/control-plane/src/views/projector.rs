@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::apply::{self, ApplyError};
 use super::checkpoint::{self, Checkpoint};
-use super::{Progress, Views, file};
+use super::{Decoded, Progress, Views, file};
 
 /// Most events in one transaction.
-const BATCH: usize = 500;
+const BATCH: usize = 1_024;
 /// How often a batch is tried while the database is busy.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -52,6 +52,7 @@ pub struct Projector {
     connection: SqliteConnection,
     checkpoint: Checkpoint,
     progress: watch::Sender<Progress>,
+    decoded: Arc<Decoded>,
 }
 
 impl Projector {
@@ -73,8 +74,9 @@ impl Projector {
         }
         let at = Progress { position: checkpoint.position, halted: false };
         let (progress, receiver) = watch::channel(at);
-        let views = Views { pool, progress: receiver };
-        Ok((Self { store, connection, checkpoint, progress }, views))
+        let decoded = Arc::<Decoded>::default();
+        let views = Views { pool, progress: receiver, decoded: Arc::clone(&decoded) };
+        Ok((Self { store, connection, checkpoint, progress, decoded }, views))
     }
 
     /// How far the tables are.
@@ -169,15 +171,18 @@ impl Projector {
         let mut transaction = self.connection.begin().await?;
         let mut rows = apply::Rows::default();
         for event in batch {
-            rows.apply(&mut transaction, event).await.map_err(|source| match source {
+            let known = self.decoded.take(event);
+            rows.apply(&mut transaction, event, known).await.map_err(|source| match source {
                 ApplyError::Database(error) => ProjectorError::Database(error),
                 source => ProjectorError::Event { position: event.position.as_u64(), source },
             })?;
             next.position = event.position;
-            next.event_id = event.event_id.to_string();
             if event.stream.kind.is_configuration() {
                 next.configuration = event.position;
             }
+        }
+        if let Some(last) = batch.last() {
+            next.event_id = last.event_id.to_string();
         }
         rows.write(&mut transaction).await?;
         checkpoint::write(&mut transaction, &next).await?;

@@ -1,9 +1,10 @@
 //! Projects and their members.
 
-use domain::project::{AuditMode, Naming, ProjectSettings};
+use domain::project::{AuditMode, Naming, ProjectSettings, ToolPinning};
 use domain::{ProjectId, Role, TenantId, Timestamp, UserId};
 use sqlx::FromRow;
 
+use super::rows::Row;
 use super::{MemberView, ProjectView, ViewError, Views, one_more, small};
 
 #[derive(FromRow)]
@@ -15,6 +16,7 @@ struct ProjectRow {
     naming: String,
     unified_enabled: i64,
     body_retention_days: i64,
+    tool_pinning: String,
     created_at_us: i64,
     servers: i64,
     members: i64,
@@ -24,6 +26,7 @@ struct ProjectRow {
 impl ProjectRow {
     fn view(self) -> Result<ProjectView, ViewError> {
         let audit_mode = AuditMode::ALL.into_iter().find(|m| m.as_str() == self.audit_mode);
+        let tool_pinning = ToolPinning::ALL.into_iter().find(|p| p.as_str() == self.tool_pinning);
         let naming = Naming::ALL.into_iter().find(|n| n.as_str() == self.naming);
         Ok(ProjectView {
             id: self.project_id.parse().map_err(ViewError::damaged)?,
@@ -34,6 +37,7 @@ impl ProjectRow {
                 naming: naming.ok_or_else(|| ViewError::damaged("naming"))?,
                 unified_enabled: self.unified_enabled != 0,
                 body_retention_days: small(self.body_retention_days),
+                tool_pinning: tool_pinning.ok_or_else(|| ViewError::damaged("tool pinning"))?,
             },
             created_at: Timestamp::from_micros(self.created_at_us),
             server_count: small(self.servers),
@@ -51,7 +55,9 @@ struct MemberRow {
     role: String,
 }
 
-impl MemberRow {
+impl Row for MemberRow {
+    type View = MemberView;
+
     fn view(self) -> Result<MemberView, ViewError> {
         Ok(MemberView {
             user: self.user_id.parse().map_err(ViewError::damaged)?,
@@ -121,7 +127,7 @@ impl Views {
     ) -> Result<Option<ProjectView>, ViewError> {
         let row: Option<ProjectRow> = sqlx::query_as(
             "SELECT p.project_id, p.name, p.description, p.audit_mode, p.naming, \
-             p.unified_enabled, p.body_retention_days, p.created_at_us, \
+             p.unified_enabled, p.body_retention_days, p.tool_pinning, p.created_at_us, \
              (SELECT COUNT(*) FROM server s WHERE s.project_id = p.project_id) AS servers, \
              (SELECT COUNT(*) FROM member m WHERE m.project_id = p.project_id) AS members, \
              $3 AS role FROM project p WHERE p.project_id = $1 AND p.tenant = $2",
@@ -144,7 +150,7 @@ impl Views {
     ) -> Result<Vec<ProjectView>, ViewError> {
         let rows: Vec<ProjectRow> = sqlx::query_as(
             "SELECT p.project_id, p.name, p.description, p.audit_mode, p.naming, \
-             p.unified_enabled, p.body_retention_days, p.created_at_us, \
+             p.unified_enabled, p.body_retention_days, p.tool_pinning, p.created_at_us, \
              (SELECT COUNT(*) FROM server s WHERE s.project_id = p.project_id) AS servers, \
              (SELECT COUNT(*) FROM member m WHERE m.project_id = p.project_id) AS members, \
              own.role AS role FROM member own JOIN project p ON p.project_id = own.project_id \
@@ -168,19 +174,11 @@ impl Views {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<MemberView>, ViewError> {
-        let rows: Vec<MemberRow> = sqlx::query_as(
-            "SELECT m.user_id, u.email, u.display_name, m.role FROM member m \
+        let sql = "SELECT m.user_id, u.email, u.display_name, m.role FROM member m \
              JOIN user_account u ON u.user_id = m.user_id \
              WHERE m.project_id = $1 AND m.tenant = $2 AND m.user_id > $3 \
-             ORDER BY m.user_id LIMIT $4",
-        )
-        .bind(project.as_str())
-        .bind(tenant.to_string())
-        .bind(after.unwrap_or_default())
-        .bind(one_more(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(MemberRow::view).collect()
+             ORDER BY m.user_id LIMIT $4";
+        self.page::<MemberRow>(sql, (tenant, project), after, limit).await
     }
 
     /// One member.
@@ -190,16 +188,9 @@ impl Views {
         project: &ProjectId,
         user: UserId,
     ) -> Result<Option<MemberView>, ViewError> {
-        let row: Option<MemberRow> = sqlx::query_as(
-            "SELECT m.user_id, u.email, u.display_name, m.role FROM member m \
+        let sql = "SELECT m.user_id, u.email, u.display_name, m.role FROM member m \
              JOIN user_account u ON u.user_id = m.user_id \
-             WHERE m.project_id = $1 AND m.tenant = $2 AND m.user_id = $3",
-        )
-        .bind(project.as_str())
-        .bind(tenant.to_string())
-        .bind(user.to_string())
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(MemberRow::view).transpose()
+             WHERE m.project_id = $1 AND m.tenant = $2 AND m.user_id = $3";
+        self.one::<MemberRow>(sql, (tenant, project), user).await
     }
 }

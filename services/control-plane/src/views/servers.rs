@@ -1,11 +1,14 @@
 //! Servers, with what was last seen of them.
 
+use std::sync::Arc;
+
 use domain::connection::{CatalogueSummary, ConnectionState, Observation};
 use domain::event::ServerEvent;
 use domain::{Event, EventId, ProjectId, ServerId, TenantId, Timestamp};
 use sqlx::FromRow;
 
-use super::{ServerView, ViewError, Views, one_more, small};
+use super::rows::Row;
+use super::{ServerView, ViewError, Views, small};
 
 #[derive(FromRow)]
 struct ServerRow {
@@ -28,6 +31,7 @@ struct ServerRow {
     resources: Option<i64>,
     resource_templates: Option<i64>,
     prompts: Option<i64>,
+    changed_tools: i64,
 }
 
 /// The columns of a [`ServerRow`], and which rows.
@@ -37,14 +41,20 @@ macro_rules! select {
             "SELECT s.server_id, s.project_id, s.name, s.config, s.config_schema, s.disabled, ",
             "s.created_at_us, c.state, c.cause, c.response_time_ms, c.setup_time_ms, ",
             "c.revision, c.observed_at_us, c.catalogue_hash, c.catalogue_event, c.tools, ",
-            "c.resources, c.resource_templates, c.prompts FROM server s ",
+            "c.resources, c.resource_templates, c.prompts, ",
+            "(SELECT COUNT(*) FROM tool_definition d WHERE d.server_id = s.server_id ",
+            "AND d.current_hash <> '' AND d.current_hash <> ",
+            "COALESCE(NULLIF(d.approved_hash, ''), d.first_hash)) AS changed_tools ",
+            "FROM server s ",
             "LEFT JOIN connection c ON c.server_id = s.server_id ",
             $which
         )
     };
 }
 
-impl ServerRow {
+impl Row for ServerRow {
+    type View = ServerView;
+
     fn view(self) -> Result<ServerView, ViewError> {
         let disabled = self.disabled != 0;
         let event = self.catalogue_event.as_deref().filter(|event| !event.is_empty());
@@ -54,6 +64,7 @@ impl ServerRow {
             config: config(&self.config, self.config_schema)?,
             disabled,
             disabled_tools: Vec::new(),
+            changed_tools: small(self.changed_tools),
             created_at: Timestamp::from_micros(self.created_at_us),
             observed_at: self.observed_at_us.filter(|at| *at != 0).map(Timestamp::from_micros),
             catalogue_event: event
@@ -66,6 +77,7 @@ impl ServerRow {
                 resources: small(self.resources.unwrap_or_default()),
                 resource_templates: small(self.resource_templates.unwrap_or_default()),
                 prompts: small(self.prompts.unwrap_or_default()),
+                definitions: Arc::default(),
             },
             observation: Observation {
                 state: state(disabled, self.state.as_deref())?,
@@ -113,14 +125,7 @@ impl Views {
         let sql = select!(
             "WHERE s.project_id = $1 AND s.tenant = $2 AND s.name > $3 ORDER BY s.name LIMIT $4"
         );
-        let rows: Vec<ServerRow> = sqlx::query_as(sql)
-            .bind(project.as_str())
-            .bind(tenant.to_string())
-            .bind(after.unwrap_or_default())
-            .bind(one_more(limit))
-            .fetch_all(&self.pool)
-            .await?;
-        let servers = rows.into_iter().map(ServerRow::view).collect::<Result<Vec<_>, _>>()?;
+        let servers = self.page::<ServerRow>(sql, (tenant, project), after, limit).await?;
         self.with_disabled_tools(project, servers).await
     }
 
@@ -132,14 +137,8 @@ impl Views {
         server: ServerId,
     ) -> Result<Option<ServerView>, ViewError> {
         let sql = select!("WHERE s.project_id = $1 AND s.tenant = $2 AND s.server_id = $3");
-        let row: Option<ServerRow> = sqlx::query_as(sql)
-            .bind(project.as_str())
-            .bind(tenant.to_string())
-            .bind(server.to_string())
-            .fetch_optional(&self.pool)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(self.with_disabled_tools(project, vec![row.view()?]).await?.pop())
+        let found = self.one::<ServerRow>(sql, (tenant, project), server).await?;
+        Ok(self.with_disabled_tools(project, found.into_iter().collect()).await?.pop())
     }
 
     /// The server of the project with that name.
@@ -150,14 +149,8 @@ impl Views {
         name: &str,
     ) -> Result<Option<ServerView>, ViewError> {
         let sql = select!("WHERE s.project_id = $1 AND s.tenant = $2 AND s.name = $3");
-        let row: Option<ServerRow> = sqlx::query_as(sql)
-            .bind(project.as_str())
-            .bind(tenant.to_string())
-            .bind(name)
-            .fetch_optional(&self.pool)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(self.with_disabled_tools(project, vec![row.view()?]).await?.pop())
+        let found = self.one::<ServerRow>(sql, (tenant, project), name).await?;
+        Ok(self.with_disabled_tools(project, found.into_iter().collect()).await?.pop())
     }
 
     /// All servers of a project.
@@ -218,6 +211,9 @@ impl Views {
         project: &ProjectId,
         mut servers: Vec<ServerView>,
     ) -> Result<Vec<ServerView>, ViewError> {
+        if servers.is_empty() {
+            return Ok(servers);
+        }
         let tools: Vec<(String, String)> = sqlx::query_as(
             "SELECT t.server_id, t.tool FROM disabled_tool t \
              JOIN server s ON s.server_id = t.server_id WHERE s.project_id = $1 \

@@ -1,17 +1,24 @@
 //! Any sequence of commands: the views say what the fold of the log says, and every project
 //! keeps an Owner.
 
+use std::collections::BTreeSet;
+
 use control_plane::use_case::{
-    CreateServer, DeleteServer, RemoveMember, SetMember, SetServerEnabled, SetToolEnabled,
-    UpdateProject, UpdateServer, UserRef, create_server, delete_server, list_members, list_servers,
-    remove_member, set_member, set_server_enabled, set_tool_enabled, update_project, update_server,
+    ApproveTool, Approving, CreateServer, DeleteServer, RemoveMember, SetMember, SetServerEnabled,
+    SetToolEnabled, UpdateProject, UpdateServer, UserRef, approve_tool, create_server,
+    delete_server, list_members, list_servers, remove_member, set_member, set_server_enabled,
+    set_tool_enabled, update_project, update_server,
 };
 use control_plane::{Ctx, Paging, Principal};
-use domain::{Role, ServerId, UserId};
-use event_store::{EventStore as _, Position, ReadFilter};
+use domain::connection::{CatalogueSummary, ToolDefinition};
+use domain::event::ConnectionEvent;
+use domain::project::ToolPinning;
+use domain::{Event, Role, ServerId, StreamId, StreamKind, UserId};
+use event_store::{Append, EventStore as _, Expected, Position, ReadFilter};
 use events::Configuration;
 use proptest::prelude::*;
 
+use crate::replica::new_event;
 use crate::support::{Owner, World, stdio};
 
 #[derive(Clone, Debug)]
@@ -21,20 +28,27 @@ enum Step {
     Rename(u8, u8),
     Enable(u8, bool),
     Tool(u8, u8, bool),
+    Seen(u8, Vec<(u8, bool)>),
+    Approve(u8, Option<u8>),
     Retention(u32),
+    Pinning(ToolPinning),
     Member(u8, Role),
     Remove(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let role = prop_oneof![Just(Role::Owner), Just(Role::Developer), Just(Role::Reporter)];
+    let tools = proptest::collection::vec((0..3_u8, any::<bool>()), 0..4);
     prop_oneof![
         (0..6_u8).prop_map(Step::Create),
         (0..6_u8).prop_map(Step::Delete),
         (0..6_u8, 0..6_u8).prop_map(|(from, to)| Step::Rename(from, to)),
         (0..6_u8, any::<bool>()).prop_map(|(server, on)| Step::Enable(server, on)),
         (0..6_u8, 0..3_u8, any::<bool>()).prop_map(|(s, tool, on)| Step::Tool(s, tool, on)),
+        (0..6_u8, tools).prop_map(|(server, tools)| Step::Seen(server, tools)),
+        (0..6_u8, proptest::option::of(0..3_u8)).prop_map(|(s, tool)| Step::Approve(s, tool)),
         (0..5_000_u32).prop_map(Step::Retention),
+        proptest::sample::select(ToolPinning::ALL.as_slice()).prop_map(Step::Pinning),
         (0..3_u8, role).prop_map(|(user, role)| Step::Member(user, role)),
         (0..3_u8).prop_map(Step::Remove),
     ]
@@ -91,19 +105,18 @@ impl Story<'_> {
                 let command = SetToolEnabled { project, server, tool, enabled, idempotency_key };
                 set_tool_enabled(app, ctx, command).await.ok();
             }
-            Step::Retention(days) => {
-                let command = UpdateProject {
-                    project,
-                    name: None,
-                    description: None,
-                    audit_mode: None,
-                    naming: None,
-                    unified_enabled: None,
-                    body_retention_days: Some(days),
-                    idempotency_key,
+            Step::Seen(name, tools) => self.observe(self.named(name).await, &tools).await,
+            Step::Approve(name, tool) => {
+                let what = match tool {
+                    Some(tool) => Approving::One { tool: format!("t{tool}"), hash: None },
+                    None => Approving::AllChanged,
                 };
-                update_project(app, ctx, command).await.ok();
+                let server = self.named(name).await;
+                let command = ApproveTool { project, server, what, idempotency_key };
+                approve_tool(app, ctx, command).await.ok();
             }
+            Step::Retention(days) => self.change(Some(days), None).await,
+            Step::Pinning(pinning) => self.change(None, Some(pinning)).await,
             Step::Member(user, role) => {
                 let user = UserRef::Id(self.users[usize::from(user)]);
                 let command = SetMember { project, user, role, idempotency_key };
@@ -115,6 +128,37 @@ impl Story<'_> {
                 remove_member(app, ctx, command).await.ok();
             }
         }
+    }
+
+    async fn change(&self, body_retention_days: Option<u32>, tool_pinning: Option<ToolPinning>) {
+        let command = UpdateProject {
+            project: self.owner.project.clone(),
+            name: None,
+            description: None,
+            audit_mode: None,
+            naming: None,
+            unified_enabled: None,
+            body_retention_days,
+            tool_pinning,
+            idempotency_key: None,
+        };
+        update_project(&self.world.app, &self.ctx(), command).await.ok();
+    }
+
+    /// A worker saw tools, each with one of two definitions. The server may be gone.
+    async fn observe(&self, server: ServerId, tools: &[(u8, bool)]) {
+        let definitions = tools.iter().map(|(tool, other)| ToolDefinition {
+            tool: format!("t{tool}"),
+            hash: if *other { "b" } else { "a" }.repeat(64),
+        });
+        let project = self.owner.project.clone();
+        let summary = CatalogueSummary { definitions: definitions.collect(), ..Default::default() };
+        let event = Event::Connection(ConnectionEvent::CatalogueObserved { project, summary });
+        let stream = StreamId::new(self.owner.tenant, StreamKind::Connection, server);
+        let append = Append::new(stream, Expected::Any, vec![new_event(&event)]);
+        let appended = self.world.store.append(append).await.unwrap();
+        let position = self.world.store.wait_position(&appended).await.unwrap();
+        self.world.app.views().reached(position).await.unwrap();
     }
 
     /// The fold of the whole log, by the aggregates' own rules.
@@ -150,6 +194,10 @@ impl Story<'_> {
             assert_eq!(view.config, entry.server.config);
             assert_eq!(view.disabled, entry.server.disabled);
             assert!(view.disabled_tools.iter().eq(entry.server.disabled_tools.iter()));
+            let seen = fold.connection(&entry.id).catalogue.clone().unwrap_or_default();
+            let tools: BTreeSet<_> = seen.definitions.iter().map(|one| &one.tool).collect();
+            let changed = tools.iter().filter(|tool| fold.definition_changed(&entry.id, tool));
+            assert_eq!(view.changed_tools, u32::try_from(changed.count()).unwrap());
         }
         let entry = fold.project(project).unwrap();
         let members = list_members(app, &ctx, project, &paging).await.unwrap().items;

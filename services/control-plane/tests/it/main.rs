@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod api_keys;
+mod audit;
 mod bootstrap;
 mod fold;
 mod idempotency;
 mod identity;
 mod journal;
+mod pinning;
 mod projects;
 mod replica;
 mod rest;

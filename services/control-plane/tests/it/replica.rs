@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use backplane::{Replica, ReplicaHandle};
-use domain::event::ServerEvent;
+use bytes::Bytes;
+use domain::connection::{CatalogueSummary, Observation, ToolDefinition};
+use domain::event::{ConnectionEvent, ServerEvent};
 use domain::{Event, EventId, StreamId, StreamKind};
 use event_store::{Append, EventStore as _, Expected, NewEvent};
+use prost::Message as _;
 use proto::control::v1 as pb;
+use proto::internal::v1::SnapshotFrame;
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
@@ -72,7 +76,52 @@ async fn a_snapshot_of_many_events_comes_in_frames_and_is_complete() {
     assert_eq!(entry.server.disabled_tools.len(), 600);
 }
 
-fn new_event(event: &Event) -> NewEvent {
+#[tokio::test]
+async fn a_snapshot_leaves_out_what_later_observations_replace_and_nothing_that_counts() {
+    let (world, owner) = World::bootstrapped().await;
+    let server = owner.caller.register(&owner.project, "a").await;
+    let stream = StreamId::new(owner.tenant, StreamKind::Connection, &server.id);
+    let project = &owner.project;
+    let seen = |number: u32| {
+        let hash = if number < 100 { "a" } else { "b" }.repeat(64);
+        let tools = [ToolDefinition { tool: "read".to_owned(), hash }];
+        let summary = CatalogueSummary {
+            hash: number.to_string(),
+            definitions: tools.into(),
+            ..CatalogueSummary::default()
+        };
+        let observation = Observation { cause: number.to_string(), ..Observation::default() };
+        [
+            ConnectionEvent::CatalogueObserved { project: project.clone(), summary },
+            ConnectionEvent::StateObserved { project: project.clone(), observation },
+        ]
+    };
+    let observed: Vec<_> =
+        (0..1_000).flat_map(seen).map(|event| new_event(&Event::Connection(event))).collect();
+    for batch in observed.chunks(200) {
+        let append = Append::new(stream.clone(), Expected::Any, batch.to_vec());
+        world.store.append(append).await.unwrap();
+    }
+
+    let exchange = world.bus.open(&backplane::subject::snapshot(), Bytes::new()).await.unwrap();
+    let (mut observations, mut whole) = (0, false);
+    while let Some(frame) = exchange.next_frame().await {
+        let frame = SnapshotFrame::decode(frame.unwrap()).unwrap();
+        observations += frame.events.iter().filter(|event| event.kind == "connection").count();
+        whole |= frame.last;
+    }
+    assert!(whole && observations == 3, "first sighting, last catalogue, last state");
+
+    let replica = follow(&world);
+    replica.ready().await.unwrap();
+    let (configuration, id) = (replica.read(), server.id.parse().unwrap());
+    let view = configuration.connection(&id);
+    assert_eq!(view.observation.cause, "999");
+    assert_eq!(view.catalogue.as_ref().unwrap().hash, "999");
+    assert!(configuration.definition_changed(&id, "read"), "the first one is what counts");
+}
+
+pub(crate) fn new_event(event: &Event) -> NewEvent {
     let encoded = events::encode(event);
     NewEvent {
         id: EventId::from_uuid(Uuid::now_v7()),

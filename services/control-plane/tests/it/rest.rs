@@ -7,6 +7,7 @@ mod import;
 mod observed;
 mod resources;
 mod servers;
+mod tools;
 
 use domain::ProjectId;
 use reqwest::{Method, StatusCode};

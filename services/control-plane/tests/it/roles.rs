@@ -117,6 +117,12 @@ async fn server_writes(caller: &Caller, at: &Target) -> Vec<(&'static str, Code)
         enabled: false,
         ..Default::default()
     };
+    let approve = pb::ApproveToolRequest {
+        project_id: project_id(),
+        server_id: server_id(),
+        tool: "t".into(),
+        ..Default::default()
+    };
     let id = at.project.parse().unwrap();
     let create = create_server(&id, stdio(&format!("of {}", caller.user)));
     vec![
@@ -124,6 +130,7 @@ async fn server_writes(caller: &Caller, at: &Target) -> Vec<(&'static str, Code)
         ("update_server", code(caller.servers().update_server(update).await)),
         ("set_server_enabled", code(caller.servers().set_server_enabled(enable).await)),
         ("set_tool_enabled", code(caller.servers().set_tool_enabled(tool).await)),
+        ("approve_tool", code(caller.servers().approve_tool(approve).await)),
     ]
 }
 
@@ -172,6 +179,8 @@ async fn every_role_may_do_what_it_may_and_nothing_else() {
         ("update_server", denied, denied, ok),
         ("set_server_enabled", denied, denied, ok),
         ("set_tool_enabled", denied, denied, ok),
+        // Nobody saw such a tool.
+        ("approve_tool", denied, denied, Code::NotFound),
     ];
     let seen = [
         every_method(&reporter, &at).await,

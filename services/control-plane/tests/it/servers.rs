@@ -230,3 +230,27 @@ async fn values_of_a_deleted_server_that_were_left_are_destroyed_by_the_next_sta
     tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.unwrap();
     assert!(world.secrets.latest(&path(&kept)).await.is_ok());
 }
+
+#[tokio::test]
+async fn an_isolation_is_set_shown_changed_and_checked() {
+    let (_world, owner) = World::bootstrapped().await;
+    let mut servers = owner.caller.servers();
+    let shared = owner.caller.register(&owner.project, "shared").await;
+    assert_eq!(shared.isolation(), pb::Isolation::Shared, "when nobody says");
+    let session = pb::Isolation::Session;
+    let spec = pb::ServerSpec { isolation: session.into(), ..stdio("alone") };
+    let made = servers.create_server(create_server(&owner.project, spec)).await.unwrap();
+    let made = made.into_inner().server.unwrap();
+    assert_eq!(made.isolation(), session);
+
+    let timeout = update(&made, pb::ServerSpec { timeout_s: 9, ..stdio("alone") }, &["timeout_s"]);
+    let kept = servers.update_server(timeout).await.unwrap().into_inner().server.unwrap();
+    assert_eq!(kept.isolation(), session, "what the mask does not name stays");
+    let back = update(&made, stdio("alone"), &["isolation"]);
+    let back = servers.update_server(back).await.unwrap().into_inner().server.unwrap();
+    assert_eq!(back.isolation(), pb::Isolation::Shared);
+
+    let wrong = pb::ServerSpec { isolation: 7, ..stdio("wrong") };
+    let refusal = servers.create_server(create_server(&owner.project, wrong)).await;
+    assert_eq!(refused(refusal).0, Code::InvalidArgument);
+}

@@ -2,7 +2,7 @@
 
 use domain::event::ProjectEvent;
 use domain::project::{
-    self, ActiveProject, AuditMode, Naming, Project, ProjectCommand, ProjectSettings,
+    self, ActiveProject, AuditMode, Naming, Project, ProjectCommand, ProjectSettings, ToolPinning,
 };
 use domain::{ErrorCode, Refusal, Role, UserId};
 use proptest::prelude::*;
@@ -61,6 +61,7 @@ const NO_CHANGE: ProjectCommand = ProjectCommand::Change {
     naming: None,
     unified_enabled: None,
     body_retention_days: None,
+    tool_pinning: None,
 };
 
 fn rename(name: &str) -> ProjectCommand {
@@ -71,6 +72,7 @@ fn rename(name: &str) -> ProjectCommand {
             naming,
             unified_enabled,
             body_retention_days,
+            tool_pinning,
             ..
         } => ProjectCommand::Change {
             name: Some(name.to_owned()),
@@ -79,6 +81,7 @@ fn rename(name: &str) -> ProjectCommand {
             naming,
             unified_enabled,
             body_retention_days,
+            tool_pinning,
         },
         other => other,
     }
@@ -92,6 +95,7 @@ fn change_settings(audit_mode: Option<AuditMode>, days: Option<u32>) -> ProjectC
         naming: None,
         unified_enabled: None,
         body_retention_days: days,
+        tool_pinning: None,
     }
 }
 
@@ -153,6 +157,27 @@ fn only_what_differs_is_changed() {
             }),
         },
     ]);
+}
+
+#[test]
+fn changed_tools_may_be_blocked() {
+    let pin = |tool_pinning| ProjectCommand::Change {
+        name: None,
+        description: None,
+        audit_mode: None,
+        naming: None,
+        unified_enabled: None,
+        body_retention_days: None,
+        tool_pinning: Some(tool_pinning),
+    };
+    given([created()]).when(pin(ToolPinning::Off)).then_nothing();
+    let settings =
+        ProjectSettings { tool_pinning: ToolPinning::Block, ..ProjectSettings::default() };
+    given([created()]).when(pin(ToolPinning::Block)).then([ProjectEvent::Changed {
+        name: None,
+        description: None,
+        settings: Some(settings),
+    }]);
 }
 
 #[test]
@@ -239,6 +264,7 @@ fn command() -> impl Strategy<Value = ProjectCommand> {
         proptest::option::of(select(Naming::ALL.as_slice())),
         proptest::option::of(any::<bool>()),
         proptest::option::of(0..5_000_u32),
+        proptest::option::of(select(ToolPinning::ALL.as_slice())),
     );
     prop_oneof![
         2 => (".{0,3}", ".{0,3}", somebody()).prop_map(|(name, description, owner)| {
@@ -246,14 +272,15 @@ fn command() -> impl Strategy<Value = ProjectCommand> {
         }),
         4 => (somebody(), select(Role::ALL.as_slice())).prop_map(|(user, role)| set(user, role)),
         4 => somebody().prop_map(|user| ProjectCommand::RemoveMember { user }),
-        2 => change.prop_map(|(name, description, audit_mode, naming, unified_enabled, days)| {
+        2 => change.prop_map(|(name, description, mode, naming, unified_enabled, days, pinning)| {
             ProjectCommand::Change {
                 name,
                 description,
-                audit_mode,
+                audit_mode: mode,
                 naming,
                 unified_enabled,
                 body_retention_days: days,
+                tool_pinning: pinning,
             }
         }),
         1 => Just(ProjectCommand::Delete),

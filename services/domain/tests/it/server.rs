@@ -2,7 +2,7 @@
 
 use domain::event::ServerEvent;
 use domain::server::{
-    self, HttpTarget, Server, ServerCommand, ServerConfig, ServerName, Transport,
+    self, HttpTarget, Isolation, Server, ServerCommand, ServerConfig, ServerName, Transport,
 };
 use domain::{ErrorCode, ProjectId, Refusal, SecretRef};
 use proptest::prelude::*;
@@ -57,6 +57,7 @@ fn config(transport: Transport) -> ServerConfig {
         timeout_s: ServerConfig::DEFAULT_TIMEOUT_S,
         read_timeout_s: Some(ServerConfig::DEFAULT_READ_TIMEOUT_S),
         auto_approve: vec![],
+        isolation: Isolation::Shared,
     }
 }
 
@@ -243,10 +244,60 @@ fn hidden_tools_are_limited_and_survive_a_new_configuration() {
         .then([ServerEvent::ToolEnabled { tool: "tool 1".to_owned() }]);
 }
 
+fn approve(tool: &str, hash: &str) -> ServerCommand {
+    ServerCommand::ApproveTool { tool: tool.to_owned(), hash: hash.to_owned() }
+}
+
+fn approved(tool: &str, hash: &str) -> ServerEvent {
+    ServerEvent::ToolApproved { tool: tool.to_owned(), hash: hash.to_owned() }
+}
+
+#[test]
+fn a_definition_is_approved_once_and_another_in_its_place() {
+    let (first, second) = ("a".repeat(64), "0".repeat(64));
+    given([registered()]).when(approve("read", &first)).then([approved("read", &first)]);
+    given([registered(), approved("read", &first)]).when(approve("read", &first)).then_nothing();
+    given([registered(), approved("read", &first)])
+        .when(approve("read", &second))
+        .then([approved("read", &second)]);
+}
+
+#[test]
+fn an_approval_has_its_rules() {
+    let hash = "a".repeat(64);
+    for bad in ["", &"x".repeat(65_537)] {
+        given([registered()]).when(approve(bad, &hash)).then_invalid("tool");
+    }
+    for bad in ["", "abc", &"A".repeat(64), &"g".repeat(64), &"a".repeat(65)] {
+        given([registered()]).when(approve("read", bad)).then_invalid("hash");
+    }
+    let many = (0..10_000).map(|n| approved(&format!("tool {n}"), &hash));
+    let full: Vec<_> = std::iter::once(registered()).chain(many).collect();
+    given(full.clone()).when(approve("read", &hash)).then_refused(ErrorCode::ResourceExhausted);
+    let another = "b".repeat(64);
+    given(full).when(approve("tool 1", &another)).then([approved("tool 1", &another)]);
+}
+
+#[test]
+fn approvals_survive_a_new_configuration() {
+    let hash = "a".repeat(64);
+    let reconfigured = ServerEvent::Reconfigured { config: config(stdio("npx")) };
+    given([registered(), approved("read", &hash), reconfigured])
+        .when(approve("read", &hash))
+        .then_nothing();
+}
+
+#[test]
+fn another_isolation_is_another_configuration() {
+    let alone = ServerConfig { isolation: Isolation::Session, ..config(stdio("uvx")) };
+    let change = ServerCommand::Change { name: None, config: Some(alone.clone()), disabled: None };
+    given([registered()]).when(change).then([ServerEvent::Reconfigured { config: alone }]);
+}
+
 #[test]
 fn nothing_can_be_asked_of_a_server_that_is_not_there() {
     let change = ServerCommand::Change { name: None, config: None, disabled: None };
-    for command in [change, tool(false), ServerCommand::Delete] {
+    for command in [change, tool(false), approve("read", &"a".repeat(64)), ServerCommand::Delete] {
         given([]).when(command.clone()).then_refused(ErrorCode::NotFound);
         given([registered(), ServerEvent::Deleted]).when(command).then_refused(ErrorCode::NotFound);
     }
@@ -282,6 +333,7 @@ fn command() -> impl Strategy<Value = ServerCommand> {
             .prop_map(|(name, config, disabled)| ServerCommand::Change { name, config, disabled }),
         3 => ("[ab]{0,2}", any::<bool>())
             .prop_map(|(tool, enabled)| ServerCommand::SetTool { tool, enabled }),
+        3 => ("[ab]{0,2}", "[01]{64}").prop_map(|(tool, hash)| approve(&tool, &hash)),
         1 => Just(ServerCommand::Delete),
     ]
 }

@@ -41,8 +41,13 @@ impl Client {
     }
 
     pub(crate) async fn initialize(&mut self, revision: &str) -> Value {
+        self.initialize_with(revision, json!({})).await
+    }
+
+    /// Opens a session with these capabilities.
+    pub(crate) async fn initialize_with(&mut self, revision: &str, capabilities: Value) -> Value {
         let params = json!({
-            "protocolVersion": revision, "capabilities": {},
+            "protocolVersion": revision, "capabilities": capabilities,
             "clientInfo": {"name": "tester", "version": "1"},
         });
         let response = self.send(message(0, "initialize", &params)).await;
@@ -78,6 +83,32 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Sends a request and reads its answer as a stream.
+    pub(crate) async fn stream(&self, id: u64, method: &str, params: Value) -> Stream {
+        let response = self.send(message(id, method, &params)).await;
+        assert_eq!(response.status(), 200);
+        Stream::new(response)
+    }
+
+    /// Opens the stream of an event, from the next one on.
+    pub(crate) async fn resume(&self, last: &str) -> Response {
+        soon(self.builder(Method::GET).header("last-event-id", last).send()).await.unwrap()
+    }
+
+    /// Answers what the server asked.
+    pub(crate) async fn answer(&self, asked: &Value, result: Value) {
+        let body = json!({"jsonrpc": "2.0", "id": asked["id"], "result": result});
+        assert_eq!(self.send(body.to_string()).await.status(), 202);
+    }
+
+    /// Says something that wants no answer.
+    pub(crate) async fn notify(&self, method: &str, params: Value) {
+        let body = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        assert_eq!(self.send(body.to_string()).await.status(), 202);
+    }
+}
+
 pub(crate) fn names(answer: &Value) -> Vec<String> {
     let tools = answer["result"]["tools"].as_array().unwrap_or_else(|| panic!("{answer}"));
     tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
@@ -91,6 +122,10 @@ pub(crate) fn message(id: u64, method: &str, params: &Value) -> String {
 pub(crate) struct Stream {
     response: Response,
     text: String,
+    /// The id of the last event that had one.
+    pub(crate) last_id: Option<String>,
+    /// The last `retry` that was said.
+    pub(crate) retry: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -103,7 +138,7 @@ impl Stream {
     pub(crate) fn new(response: Response) -> Self {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["x-accel-buffering"], "no");
-        Self { response, text: String::new() }
+        Self { response, text: String::new(), last_id: None, retry: None }
     }
 
     /// The next event or comment; `None` at the end of the stream.
@@ -118,6 +153,9 @@ impl Stream {
                     let lines = block.lines().filter_map(|line| line.strip_prefix(name));
                     lines.map(str::trim_start).collect::<Vec<_>>().join("\n")
                 };
+                let said = |name| Some(field(name)).filter(|value| !value.is_empty());
+                self.last_id = said("id:").or(self.last_id.take());
+                self.retry = said("retry:").or(self.retry.take());
                 return Some(Said::Event(field("event:"), field("data:")));
             }
             match soon(self.response.chunk()).await {
@@ -132,6 +170,8 @@ impl Stream {
     pub(crate) async fn message(&mut self) -> Value {
         loop {
             match self.next().await {
+                // An event without data opens a stream.
+                Some(Said::Event(_, data)) if data.is_empty() => {}
                 Some(Said::Event(_, data)) => return serde_json::from_str(&data).unwrap(),
                 Some(Said::Comment) => {}
                 None => panic!("the stream ended"),

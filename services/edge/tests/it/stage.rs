@@ -31,6 +31,12 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     assert!(reached.is_ok(), "not reached: {what}");
 }
 
+/// Limits with which only what says something before its answer becomes a stream, however slow the
+/// machine is.
+pub(crate) fn patient() -> EdgeLimits {
+    EdgeLimits { early_stream: Duration::from_secs(60), ..EdgeLimits::default() }
+}
+
 pub(crate) struct Stage {
     pub(crate) world: World,
     /// Scheme, host and port.

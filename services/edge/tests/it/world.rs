@@ -16,7 +16,7 @@ use domain::event::{
     AccessEvent, ApiKeyEvent, CallEvent, ConnectionEvent, ProjectEvent, ServerEvent,
 };
 use domain::project::ProjectSettings;
-use domain::server::{ServerConfig, ServerName, Transport};
+use domain::server::{Isolation, ServerConfig, ServerName, Transport};
 use domain::{ApiKeyId, Event, ProjectId, Role, ServerId, StreamKind, TenantId, Timestamp, UserId};
 use prost::Message;
 use proto::internal::v1::{
@@ -219,12 +219,17 @@ impl World {
 
     /// Registers a server of which nothing was seen yet.
     pub(crate) async fn register(&self, number: u128, name: &str) {
+        self.register_as(number, name, Isolation::Shared).await;
+    }
+
+    pub(crate) async fn register_as(&self, number: u128, name: &str, isolation: Isolation) {
         let config = ServerConfig {
             transport: Transport::Unset,
             launch: None,
             timeout_s: 30,
             read_timeout_s: None,
             auto_approve: vec![],
+            isolation,
         };
         let name = ServerName::parse("name", name).unwrap();
         let event = ServerEvent::Registered { project: project(), name, config, disabled: false };
@@ -249,9 +254,25 @@ impl World {
             r#"{{"protocolVersion":"2025-06-18","capabilities":{{"tools":{{}}}},"tools":[{}],"resources":[{{"uri":"file:///a","name":"a"}}],"resourceTemplates":[{{"uriTemplate":"file:///{{x}}","name":"t"}}],"prompts":[{{"name":"greet"}}]}}"#,
             tools.join(",")
         );
+        self.observe_whole_catalogue(number, &catalogue).await;
+    }
+
+    /// Shows a stored catalogue as it is.
+    pub(crate) async fn observe_whole_catalogue(&self, number: u128, catalogue: &str) {
+        self.observe_summary(number, catalogue, CatalogueSummary::default()).await;
+    }
+
+    /// The same, with more of what is known of it.
+    pub(crate) async fn observe_summary(
+        &self,
+        number: u128,
+        catalogue: &str,
+        summary: CatalogueSummary,
+    ) {
         let hash = format!("{:x}-{number}", self.position());
-        self.catalogues.lock().unwrap().insert(hash.clone(), catalogue.into());
-        let summary = CatalogueSummary { hash, ..CatalogueSummary::default() };
+        let kept = Bytes::copy_from_slice(catalogue.as_bytes());
+        self.catalogues.lock().unwrap().insert(hash.clone(), kept);
+        let summary = CatalogueSummary { hash, ..summary };
         self.observe(number, ConnectionEvent::CatalogueObserved { project: project(), summary })
             .await;
     }
@@ -261,6 +282,19 @@ impl World {
         self.register(number, name).await;
         let tools: Vec<_> = tools.iter().map(|tool| format!(r#"{{"name":"{tool}"}}"#)).collect();
         self.observe_catalogue(number, &tools).await;
+    }
+
+    /// A server with these capabilities and a tool, `find`.
+    pub(crate) async fn add_with(
+        &self,
+        number: u128,
+        name: &str,
+        isolation: Isolation,
+        capabilities: &str,
+    ) {
+        self.register_as(number, name, isolation).await;
+        let catalogue = catalogue(capabilities, &["find"]);
+        self.observe_whole_catalogue(number, &catalogue).await;
     }
 
     async fn serve_snapshots(&self) {
@@ -355,4 +389,13 @@ impl World {
         });
         denials.collect()
     }
+}
+
+/// A stored catalogue.
+pub(crate) fn catalogue(capabilities: &str, tools: &[&str]) -> String {
+    let tools: Vec<_> = tools.iter().map(|tool| format!(r#"{{"name":"{tool}"}}"#)).collect();
+    format!(
+        r#"{{"protocolVersion":"2025-11-25","capabilities":{capabilities},"tools":[{}],"resources":[{{"uri":"file:///a","name":"a"}}],"resourceTemplates":[],"prompts":[{{"name":"greet"}}]}}"#,
+        tools.join(",")
+    )
 }

@@ -7,6 +7,7 @@ use domain::{EventId, StreamId, TenantId, Timestamp};
 use sqlx::{Row, SqliteConnection};
 
 use super::bulk::Bulk;
+use super::newest::Newest;
 use super::read::head;
 use super::rows::{
     blob, command, command_columns, event_columns, recorded, set_tenant, unreadable,
@@ -17,6 +18,9 @@ use crate::error::StoreError;
 
 /// Tenants whose last position is kept between groups.
 const TENANTS_KEPT: usize = 10_000;
+
+const LAST_OF_TENANT: &str = "SELECT tenant_position FROM event INDEXED BY event_tenant \
+    WHERE tenant_id = ? ORDER BY position DESC LIMIT 1";
 
 static VERSIONS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::numbered(
@@ -76,16 +80,20 @@ pub(super) async fn heads(connection: &mut SqliteConnection) -> Result<Heads, St
     Ok(Heads { position, recorded_at, ..Heads::default() })
 }
 
-/// The facts about everything that `appends` name, on top of `heads`.
+/// The facts about everything that `appends` name, on top of `heads`. What `newest` says is not
+/// there is not looked up.
 pub(super) async fn load(
     connection: &mut SqliteConnection,
     heads: Heads,
+    newest: &mut Newest,
     appends: &[&Append],
 ) -> Result<Facts, StoreError> {
     let mut facts = Facts { heads, ..Facts::default() };
     load_tenants(connection, &mut facts, appends).await?;
-    load_versions(connection, &mut facts, appends).await?;
-    load_events(connection, &mut facts, appends).await?;
+    let tenants = appends.iter().map(|append| append.stream.tenant);
+    newest.learn(connection, tenants).await?;
+    load_versions(connection, &mut facts, newest, appends).await?;
+    load_events(connection, &mut facts, newest, appends).await?;
     load_commands(connection, &mut facts, appends).await?;
     load_holders(connection, &mut facts, appends).await?;
     Ok(facts)
@@ -104,12 +112,11 @@ async fn load_tenants(
         if known.contains_key(&tenant) {
             continue;
         }
-        let last: Option<i64> =
-            sqlx::query_scalar("SELECT max(tenant_position) FROM event WHERE tenant_id = ?")
-                .bind(blob(tenant.as_uuid()))
-                .fetch_one(&mut *connection)
-                .await
-                .map_err(unreadable)?;
+        let last: Option<i64> = sqlx::query_scalar(LAST_OF_TENANT)
+            .bind(blob(tenant.as_uuid()))
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(unreadable)?;
         known.insert(tenant, u64::try_from(last.unwrap_or(0)).unwrap_or(0));
     }
     Ok(())
@@ -118,9 +125,14 @@ async fn load_tenants(
 async fn load_versions(
     connection: &mut SqliteConnection,
     facts: &mut Facts,
+    newest: &Newest,
     appends: &[&Append],
 ) -> Result<(), StoreError> {
-    let streams: HashSet<&StreamId> = appends.iter().map(|append| &append.stream).collect();
+    let streams: HashSet<&StreamId> = appends
+        .iter()
+        .map(|append| &append.stream)
+        .filter(|stream| !newest.has_no_stream(stream))
+        .collect();
     let streams: Vec<_> = streams.into_iter().collect();
     for (sql, part) in VERSIONS.over(&streams) {
         let mut query = sqlx::query(sql);
@@ -145,11 +157,13 @@ async fn load_versions(
 async fn load_events(
     connection: &mut SqliteConnection,
     facts: &mut Facts,
+    newest: &Newest,
     appends: &[&Append],
 ) -> Result<(), StoreError> {
     let ids: Vec<(TenantId, EventId)> = appends
         .iter()
         .flat_map(|append| append.events.iter().map(|event| (append.stream.tenant, event.id)))
+        .filter(|(tenant, id)| !newest.has_no_event(*tenant, *id))
         .collect();
     for (sql, part) in EVENTS.over(&ids) {
         let mut query = sqlx::query(sql);

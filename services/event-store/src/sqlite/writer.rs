@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::newest::Newest;
 use super::open::{self, SqliteConfig};
 use super::upkeep::Upkeep;
 use super::{facts, insert};
@@ -105,6 +106,8 @@ pub(super) struct Writer {
     connection: Option<SqliteConnection>,
     /// `None` when the end of the log must be read.
     heads: Option<Heads>,
+    /// Empty when the end of the log must be read.
+    newest: Newest,
     live: broadcast::Sender<Commit>,
     /// Held as long as the writer lives, last to be dropped.
     _lock: File,
@@ -117,7 +120,14 @@ impl Writer {
         live: broadcast::Sender<Commit>,
         lock: File,
     ) -> Self {
-        Self { config, connection: Some(connection), heads: None, live, _lock: lock }
+        Self {
+            config,
+            connection: Some(connection),
+            heads: None,
+            newest: Newest::default(),
+            live,
+            _lock: lock,
+        }
     }
 
     /// Runs until it is asked to close or every handle of the store is dropped.
@@ -181,6 +191,7 @@ impl Writer {
     /// appends were.
     async fn commit(&mut self, batches: Vec<Vec<Append>>) -> Result<Vec<Answers>, Failure> {
         let heads = self.heads.take();
+        let mut newest = std::mem::take(&mut self.newest);
         let connection = self.connection().await?;
         execute(connection, "BEGIN IMMEDIATE").await.map_err(before)?;
         let heads = match heads {
@@ -188,13 +199,15 @@ impl Writer {
             None => facts::heads(connection).await.map_err(before)?,
         };
         let named: Vec<_> = batches.iter().flatten().collect();
-        let mut facts = facts::load(connection, heads, &named).await.map_err(before)?;
+        let mut facts =
+            facts::load(connection, heads, &mut newest, &named).await.map_err(before)?;
         let now = (self.config.clock)();
         let (answers, admitted) = decide(&mut facts, batches, now);
         if admitted.is_empty() {
             // Nothing to write, so nothing to sync.
             execute(self.connection().await?, "ROLLBACK").await.map_err(before)?;
             self.heads = Some(facts.heads);
+            self.newest = newest;
             return Ok(answers);
         }
         insert::write(self.connection().await?, &admitted).await.map_err(before)?;
@@ -207,7 +220,9 @@ impl Writer {
         if let Some(hook) = &self.config.hook {
             hook.after_commit(events.len()).await;
         }
+        events.iter().for_each(|event| newest.note(event));
         self.heads = Some(facts.heads);
+        self.newest = newest;
         // An error says that nobody follows.
         let _ = self.live.send(events.into());
         Ok(answers)
@@ -248,6 +263,7 @@ impl Writer {
         let (Failure::Before(cause) | Failure::InCommit(cause)) = failure;
         tracing::error!(error = %cause, "the event store could not commit a group");
         self.heads = None;
+        self.newest = Newest::default();
         let Some(connection) = &mut self.connection else {
             return;
         };

@@ -1,6 +1,6 @@
 //! What workers observe.
 
-use domain::connection::{CatalogueSummary, ConnectionState, Observation};
+use domain::connection::{CatalogueSummary, ConnectionState, Observation, ToolDefinition};
 use domain::event::ConnectionEvent;
 use domain::{Event, ProjectId};
 use proto::events::v1;
@@ -68,6 +68,11 @@ pub fn catalogue_observed(
         resources: summary.resources,
         resource_templates: summary.resource_templates,
         prompts: summary.prompts,
+        definitions: summary
+            .definitions
+            .iter()
+            .map(|one| v1::ToolDefinition { tool: one.tool.clone(), hash: one.hash.clone() })
+            .collect(),
     }
 }
 
@@ -84,6 +89,11 @@ pub fn read_catalogue_observed(stored: v1::CatalogueObserved) -> Result<Event, I
             resources: stored.resources,
             resource_templates: stored.resource_templates,
             prompts: stored.prompts,
+            definitions: stored
+                .definitions
+                .into_iter()
+                .map(|one| ToolDefinition { tool: one.tool, hash: one.hash })
+                .collect(),
         },
     }))
 }

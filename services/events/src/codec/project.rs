@@ -1,7 +1,7 @@
 //! Projects and their members.
 
 use domain::event::ProjectEvent;
-use domain::project::{AuditMode, Naming, ProjectSettings};
+use domain::project::{AuditMode, Naming, ProjectSettings, ToolPinning};
 use domain::{Event, Role};
 use proto::events::v1;
 
@@ -40,6 +40,14 @@ const fn naming(naming: Naming) -> v1::Naming {
     }
 }
 
+const fn tool_pinning(pinning: ToolPinning) -> v1::ToolPinning {
+    match pinning {
+        ToolPinning::Off => v1::ToolPinning::Off,
+        ToolPinning::Warn => v1::ToolPinning::Warn,
+        ToolPinning::Block => v1::ToolPinning::Block,
+    }
+}
+
 pub(super) fn encode(event: &ProjectEvent) -> Encoded {
     match event {
         ProjectEvent::Created { name, description, owner } => write(
@@ -59,6 +67,11 @@ pub(super) fn encode(event: &ProjectEvent) -> Encoded {
                 naming: settings.map(|settings| naming(settings.naming).into()),
                 unified_enabled: settings.map(|settings| settings.unified_enabled),
                 body_retention_days: settings.map(|settings| settings.body_retention_days),
+                // Written when it is set, so that settings without it stay as they ever were.
+                tool_pinning: settings
+                    .map(|settings| settings.tool_pinning)
+                    .filter(|pinning| *pinning != ToolPinning::default())
+                    .map(|pinning| tool_pinning(pinning).into()),
             },
         ),
         ProjectEvent::MemberAdded { user, role: as_what } => write(
@@ -92,13 +105,14 @@ pub(super) fn read_changed(stored: v1::ProjectChanged) -> Result<Event, InvalidF
         stored.unified_enabled,
         stored.body_retention_days,
     ) {
-        (None, None, None, None) => None,
+        (None, None, None, None) if stored.tool_pinning.is_none() => None,
         (Some(audit_mode), Some(naming), Some(unified_enabled), Some(body_retention_days)) => {
             Some(ProjectSettings {
                 audit_mode: read_audit_mode(audit_mode)?,
                 naming: read_naming(naming)?,
                 unified_enabled,
                 body_retention_days,
+                tool_pinning: read_tool_pinning(stored.tool_pinning)?,
             })
         }
         // Settings are written as a whole: what a part of them meant cannot be known.
@@ -119,6 +133,18 @@ fn read_audit_mode(stored: i32) -> Result<AuditMode, InvalidField> {
         Ok(v1::AuditMode::Acknowledged) => Ok(AuditMode::Acknowledged),
         Ok(v1::AuditMode::Strict) => Ok(AuditMode::Strict),
         Ok(v1::AuditMode::Unspecified) | Err(_) => Err(InvalidField::missing("audit_mode")),
+    }
+}
+
+/// Settings of before there was pinning have none.
+fn read_tool_pinning(stored: Option<i32>) -> Result<ToolPinning, InvalidField> {
+    match stored.map(v1::ToolPinning::try_from) {
+        None | Some(Ok(v1::ToolPinning::Off)) => Ok(ToolPinning::Off),
+        Some(Ok(v1::ToolPinning::Warn)) => Ok(ToolPinning::Warn),
+        Some(Ok(v1::ToolPinning::Block)) => Ok(ToolPinning::Block),
+        Some(Ok(v1::ToolPinning::Unspecified) | Err(_)) => {
+            Err(InvalidField::missing("tool_pinning"))
+        }
     }
 }
 

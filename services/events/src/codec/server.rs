@@ -2,7 +2,7 @@
 
 use domain::Event;
 use domain::event::ServerEvent;
-use domain::server::{HttpTarget, ServerConfig, ServerName, Transport};
+use domain::server::{HttpTarget, Isolation, ServerConfig, ServerName, Transport};
 use proto::events::v1;
 
 use super::identity::{read_secret_ref, secret_ref};
@@ -35,6 +35,10 @@ pub(super) fn encode(event: &ServerEvent) -> Encoded {
         ServerEvent::ToolEnabled { tool } => {
             write(EventType::ServerToolEnabled, &v1::ServerToolEnabled { tool: tool.clone() })
         }
+        ServerEvent::ToolApproved { tool, hash } => write(
+            EventType::ServerToolApproved,
+            &v1::ServerToolApproved { tool: tool.clone(), hash: hash.clone() },
+        ),
         ServerEvent::Deleted => write(EventType::ServerDeleted, &v1::ServerDeleted {}),
     }
 }
@@ -45,6 +49,12 @@ fn config(config: &ServerConfig) -> v1::ServerConfig {
         timeout_s: config.timeout_s,
         read_timeout_s: config.read_timeout_s.unwrap_or(0),
         auto_approve: config.auto_approve.clone(),
+        isolation: match config.isolation {
+            // Not written, so that a shared server is stored as it ever was.
+            Isolation::Shared => v1::Isolation::Unspecified,
+            Isolation::Session => v1::Isolation::Session,
+        }
+        .into(),
         ..v1::ServerConfig::default()
     };
     let (kind, target) = match &config.transport {
@@ -92,6 +102,11 @@ fn read_config(stored: Option<v1::ServerConfig>) -> Result<ServerConfig, Invalid
         v1::TransportKind::StreamableHttp => Transport::StreamableHttp(target),
         v1::TransportKind::Probe => Transport::Probe(target),
     };
+    let isolation = match v1::Isolation::try_from(stored.isolation) {
+        Ok(v1::Isolation::Unspecified | v1::Isolation::Shared) => Isolation::Shared,
+        Ok(v1::Isolation::Session) => Isolation::Session,
+        Err(_) => return Err(InvalidField::new("isolation", "is none that is known")),
+    };
     let launch = stored.launch.map(|secret| read_secret_ref("launch", Some(secret))).transpose()?;
     Ok(ServerConfig {
         transport,
@@ -99,6 +114,7 @@ fn read_config(stored: Option<v1::ServerConfig>) -> Result<ServerConfig, Invalid
         timeout_s: stored.timeout_s,
         read_timeout_s: (stored.read_timeout_s > 0).then_some(stored.read_timeout_s),
         auto_approve: stored.auto_approve,
+        isolation,
     })
 }
 
@@ -137,6 +153,10 @@ pub(super) fn read_tool_disabled(stored: v1::ServerToolDisabled) -> Result<Event
 
 pub(super) fn read_tool_enabled(stored: v1::ServerToolEnabled) -> Result<Event, InvalidField> {
     Ok(Event::Server(ServerEvent::ToolEnabled { tool: stored.tool }))
+}
+
+pub(super) fn read_tool_approved(stored: v1::ServerToolApproved) -> Result<Event, InvalidField> {
+    Ok(Event::Server(ServerEvent::ToolApproved { tool: stored.tool, hash: stored.hash }))
 }
 
 pub(super) fn read_deleted(_: v1::ServerDeleted) -> Result<Event, InvalidField> {

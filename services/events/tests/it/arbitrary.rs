@@ -2,13 +2,13 @@
 
 use domain::api_key::KeyHash;
 use domain::call::{CallFinished, CallOutcome, CallStarted, CallSubject};
-use domain::connection::{CatalogueSummary, ConnectionState, Observation};
+use domain::connection::{CatalogueSummary, ConnectionState, Observation, ToolDefinition};
 use domain::event::{
     AccessEvent, ApiKeyEvent, CallEvent, ConnectionEvent, LoginEvent, OrganizationEvent,
     ProjectEvent, ServerEvent, UserEvent,
 };
-use domain::project::{AuditMode, Naming, ProjectSettings};
-use domain::server::{HttpTarget, ServerConfig, ServerName, Transport};
+use domain::project::{AuditMode, Naming, ProjectSettings, ToolPinning};
+use domain::server::{HttpTarget, Isolation, ServerConfig, ServerName, Transport};
 use domain::{ApiKeyId, Event, ProjectId, Role, SecretRef, ServerId, Timestamp, UserId};
 use proptest::collection::vec;
 use proptest::option;
@@ -76,25 +76,39 @@ fn transport() -> impl Strategy<Value = Transport> {
 
 fn config() -> impl Strategy<Value = ServerConfig> {
     let read_timeout = option::of(1..=86_400_u32);
-    (transport(), option::of(secret()), any::<u32>(), read_timeout, vec(text(), 0..3)).prop_map(
-        |(transport, launch, timeout_s, read_timeout_s, auto_approve)| ServerConfig {
+    let isolation = select(Isolation::ALL.as_slice());
+    let timeouts = (any::<u32>(), read_timeout);
+    (transport(), option::of(secret()), timeouts, vec(text(), 0..3), isolation).prop_map(
+        |(transport, launch, (timeout_s, read_timeout_s), auto_approve, isolation)| ServerConfig {
             transport,
             launch,
             timeout_s,
             read_timeout_s,
             auto_approve,
+            isolation,
         },
     )
 }
 
 fn settings() -> impl Strategy<Value = ProjectSettings> {
-    (select(AuditMode::ALL.as_slice()), select(Naming::ALL.as_slice()), any::<bool>(), any::<u32>())
-        .prop_map(|(audit_mode, naming, unified_enabled, body_retention_days)| ProjectSettings {
-            audit_mode,
-            naming,
-            unified_enabled,
-            body_retention_days,
-        })
+    (
+        select(AuditMode::ALL.as_slice()),
+        select(Naming::ALL.as_slice()),
+        any::<bool>(),
+        any::<u32>(),
+        select(ToolPinning::ALL.as_slice()),
+    )
+        .prop_map(
+            |(audit_mode, naming, unified_enabled, body_retention_days, tool_pinning)| {
+                ProjectSettings {
+                    audit_mode,
+                    naming,
+                    unified_enabled,
+                    body_retention_days,
+                    tool_pinning,
+                }
+            },
+        )
 }
 
 fn project_event() -> impl Strategy<Value = ProjectEvent> {
@@ -130,11 +144,18 @@ fn server_event() -> impl Strategy<Value = ServerEvent> {
         Just(ServerEvent::Disabled),
         text().prop_map(|tool| ServerEvent::ToolDisabled { tool }),
         text().prop_map(|tool| ServerEvent::ToolEnabled { tool }),
+        (text(), text()).prop_map(|(tool, hash)| ServerEvent::ToolApproved { tool, hash }),
         Just(ServerEvent::Deleted),
     ]
 }
 
-fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
+/// Few names and hashes, so that tools change and come back.
+fn definitions() -> impl Strategy<Value = Vec<ToolDefinition>> {
+    let one = ("[a-d]", "[01]").prop_map(|(tool, hash)| ToolDefinition { tool, hash });
+    vec(one, 0..4)
+}
+
+pub(crate) fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
     let state = select(ConnectionState::ALL.as_slice());
     let observation = (state, text(), any::<u32>(), any::<u32>(), text()).prop_map(
         |(state, cause, response_time_ms, setup_time_ms, revision)| Observation {
@@ -145,13 +166,17 @@ fn connection_event() -> impl Strategy<Value = ConnectionEvent> {
             revision,
         },
     );
-    let summary = (text(), any::<[u32; 4]>()).prop_map(|(hash, counts)| CatalogueSummary {
-        hash,
-        tools: counts[0],
-        resources: counts[1],
-        resource_templates: counts[2],
-        prompts: counts[3],
-    });
+    let summary =
+        (text(), any::<[u32; 4]>(), definitions()).prop_map(|(hash, counts, definitions)| {
+            CatalogueSummary {
+                hash,
+                tools: counts[0],
+                resources: counts[1],
+                resource_templates: counts[2],
+                prompts: counts[3],
+                definitions: definitions.into(),
+            }
+        });
     prop_oneof![
         (project(), observation).prop_map(|(project, observation)| {
             ConnectionEvent::StateObserved { project, observation }
@@ -264,7 +289,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         2 => person.prop_map(Event::User).boxed(),
         2 => login.prop_map(Event::Login).boxed(),
         6 => project_event().prop_map(Event::Project).boxed(),
-        8 => server_event().prop_map(Event::Server).boxed(),
+        9 => server_event().prop_map(Event::Server).boxed(),
         2 => connection_event().prop_map(Event::Connection).boxed(),
         2 => key_event().prop_map(Event::ApiKey).boxed(),
         2 => call_event().prop_map(Event::Call).boxed(),

@@ -6,5 +6,7 @@ mod arbitrary;
 mod configuration;
 mod follow;
 mod golden;
+mod latest;
+mod pinning;
 mod round_trip;
 mod sample;

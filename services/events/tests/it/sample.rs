@@ -1,14 +1,15 @@
-//! One event of each type, with every field set: what the golden files hold.
+//! One event of each type, with every field set that its first version had, and those with later
+//! fields: what the golden files hold.
 
 use domain::api_key::KeyHash;
 use domain::call::{CallFinished, CallOutcome, CallStarted, CallSubject};
-use domain::connection::{CatalogueSummary, ConnectionState, Observation};
+use domain::connection::{CatalogueSummary, ConnectionState, Observation, ToolDefinition};
 use domain::event::{
     AccessEvent, ApiKeyEvent, CallEvent, ConnectionEvent, LoginEvent, OrganizationEvent,
     ProjectEvent, ServerEvent, UserEvent,
 };
-use domain::project::{AuditMode, Naming, ProjectSettings};
-use domain::server::{HttpTarget, ServerConfig, ServerName, Transport};
+use domain::project::{AuditMode, Naming, ProjectSettings, ToolPinning};
+use domain::server::{HttpTarget, Isolation, ServerConfig, ServerName, Transport};
 use domain::{Event, ProjectId, Role, SecretRef, Timestamp, UserId};
 use events::EventType;
 
@@ -68,8 +69,47 @@ pub(crate) fn event(event_type: EventType) -> Event {
         | EventType::ServerDisabled
         | EventType::ServerToolDisabled
         | EventType::ServerToolEnabled
+        | EventType::ServerToolApproved
         | EventType::ServerDeleted => Event::Server(of_server(event_type)),
     }
+}
+
+/// Events with fields that came later within a version, by a name for what they are.
+pub(crate) fn later() -> Vec<(EventType, &'static str, Event)> {
+    let alone = ServerConfig { isolation: Isolation::Session, ..config(Transport::Unset) };
+    let blocking = ProjectSettings { tool_pinning: ToolPinning::Block, ..Default::default() };
+    let definition =
+        |tool: &str, hash: &str| ToolDefinition { tool: tool.to_owned(), hash: hash.repeat(32) };
+    let seen = CatalogueSummary {
+        hash: "ab".repeat(32),
+        tools: 2,
+        definitions: [definition("read_file", "12"), definition("write_file", "34")].into(),
+        ..CatalogueSummary::default()
+    };
+    vec![
+        (
+            EventType::ProjectChanged,
+            "tool_pinning",
+            Event::Project(ProjectEvent::Changed {
+                name: None,
+                description: None,
+                settings: Some(blocking),
+            }),
+        ),
+        (
+            EventType::ServerReconfigured,
+            "isolation",
+            Event::Server(ServerEvent::Reconfigured { config: alone }),
+        ),
+        (
+            EventType::ConnectionCatalogueObserved,
+            "definitions",
+            Event::Connection(ConnectionEvent::CatalogueObserved {
+                project: project(),
+                summary: seen,
+            }),
+        ),
+    ]
 }
 
 fn of_project(event_type: EventType) -> ProjectEvent {
@@ -88,6 +128,7 @@ fn of_project(event_type: EventType) -> ProjectEvent {
                 naming: Naming::PlainWhenSingle,
                 unified_enabled: false,
                 body_retention_days: 0,
+                tool_pinning: ToolPinning::Off,
             }),
         },
         EventType::ProjectMemberAdded => ProjectEvent::MemberAdded { user, role },
@@ -125,6 +166,7 @@ fn of_server(event_type: EventType) -> ServerEvent {
         EventType::ServerDisabled => ServerEvent::Disabled,
         EventType::ServerToolDisabled => ServerEvent::ToolDisabled { tool },
         EventType::ServerToolEnabled => ServerEvent::ToolEnabled { tool },
+        EventType::ServerToolApproved => ServerEvent::ToolApproved { tool, hash: "12".repeat(32) },
         EventType::ServerDeleted => ServerEvent::Deleted,
         other => panic!("{other} is no event of a server"),
     }
@@ -152,6 +194,7 @@ fn catalogue_observed() -> Event {
             resources: 2,
             resource_templates: 1,
             prompts: 4,
+            definitions: [].into(),
         },
     })
 }
@@ -194,6 +237,7 @@ pub(crate) fn config(transport: Transport) -> ServerConfig {
         timeout_s: 60,
         read_timeout_s: Some(300),
         auto_approve: vec!["read_file".to_owned()],
+        isolation: Isolation::Shared,
     }
 }
 

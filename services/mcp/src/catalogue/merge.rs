@@ -5,6 +5,8 @@ use std::collections::hash_map::Entry;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::capabilities::{Audience, capabilities, features};
+use super::mend::mended;
 use super::merged::{MergedList, MergedParts, Target};
 use super::observed::put_array;
 use super::{Catalogue, Item, ListKind, MergedCatalogue, cursor};
@@ -35,26 +37,34 @@ pub struct MergePolicy {
     pub page_bytes: usize,
     /// The longest combined instructions, in characters.
     pub max_instruction_chars: usize,
+    /// The largest item, in bytes; a larger one is left out, lest it keep a client from the
+    /// others.
+    pub max_item_bytes: usize,
     /// Whether the `logging` capability is offered where an upstream has it.
     pub offer_logging: bool,
 }
 
 impl Default for MergePolicy {
     /// Prefixed names; pages of 1,000 items and 4 MiB, since many clients read the first page
-    /// only; 2,048 characters of instructions, where a widespread client cuts; no logging.
+    /// only; items of 1 MiB; 2,048 characters of instructions, where a widespread client cuts;
+    /// logging.
     fn default() -> Self {
         Self {
             naming: Naming::default(),
             page_items: 1000,
             page_bytes: 4 * 1024 * 1024,
             max_instruction_chars: 2048,
-            offer_logging: false,
+            max_item_bytes: 1024 * 1024,
+            offer_logging: true,
         }
     }
 }
 
-/// Merges the servers' catalogues, in the order given. Where two items meet under one exposed name
-/// (an upstream that lists a name twice), the first one counts.
+/// Merges the servers' catalogues, in the order given.
+///
+/// Where two items meet under one exposed name, the first one counts: an upstream lists a name
+/// twice. An upstream can also choose a name that looks like one with a digest: that one gives
+/// way, so that no server takes a name from another.
 #[must_use]
 pub fn merge(servers: &[ServerEntry<'_>], policy: &MergePolicy) -> MergedCatalogue {
     let spaces: Vec<Namespace> = servers
@@ -69,7 +79,9 @@ pub fn merge(servers: &[ServerEntry<'_>], policy: &MergePolicy) -> MergedCatalog
         .collect();
     MergedCatalogue::from_parts(MergedParts {
         lists: ListKind::ALL.map(|kind| merge_list(kind, servers, &spaces, policy)),
-        capabilities: capabilities(servers, policy),
+        capabilities: capabilities(servers, policy, Audience::Sessions),
+        discover_capabilities: capabilities(servers, policy, Audience::Stateless),
+        features: features(servers),
         instructions: instructions(servers, policy),
         servers: servers.iter().map(|server| server.name.to_owned()).collect(),
         naming: policy.naming,
@@ -83,30 +95,36 @@ fn merge_list(
     spaces: &[Namespace],
     policy: &MergePolicy,
 ) -> MergedList {
-    let mut targets = HashMap::new();
-    let mut items = Vec::new();
-    let mut repeated = 0;
+    let mut targets: HashMap<String, Target> = HashMap::new();
+    let mut items: Vec<Bytes> = Vec::new();
+    let (mut repeated, mut left_out) = (0, 0);
     for (index, (server, space)) in servers.iter().zip(spaces).enumerate() {
         for item in server.catalogue.items(kind) {
             if kind == ListKind::Tools && !(server.is_tool_enabled)(item.key()) {
                 continue;
             }
-            let exposed = match kind {
-                ListKind::Tools | ListKind::Prompts => {
-                    policy.naming.expose(server.name, item.key())
-                }
-                ListKind::Resources | ListKind::ResourceTemplates => {
-                    space.expose(item.key()).into_owned()
-                }
-            };
-            let Some(raw) = exposed_item(kind, item, &exposed, space) else {
+            let exposed = exposed_key(kind, server.name, item.key(), policy.naming, space);
+            let raw = exposed_item(kind, item, &exposed, space).and_then(|raw| {
+                if policy.naming.is_prefixed() { mended(kind, item.key(), raw) } else { Some(raw) }
+            });
+            let Some(raw) = raw.filter(|raw| raw.len() <= policy.max_item_bytes) else {
+                left_out += 1;
                 continue;
             };
+            let is_plain = policy.naming.keeps(server.name, item.key());
+            let key = item.key().to_owned();
             match targets.entry(exposed) {
-                Entry::Occupied(_) => repeated += 1,
                 Entry::Vacant(place) => {
-                    place.insert(Target { server: index, key: item.key().to_owned() });
+                    place.insert(Target { server: index, key, item: items.len(), is_plain });
                     items.push(raw);
+                }
+                Entry::Occupied(mut place) => {
+                    repeated += 1;
+                    let before = place.get_mut();
+                    if before.is_plain && !is_plain {
+                        items[before.item] = raw;
+                        *before = Target { server: index, key, item: before.item, is_plain };
+                    }
                 }
             }
         }
@@ -115,16 +133,31 @@ fn merge_list(
     put_array(&mut all, items.iter().map(|item| &item[..]));
     let hash = digest::sha256_hex(&all);
     let pages = pages(kind, &items, &hash, policy);
-    MergedList { pages, hash, targets, repeated, items: items.len() }
+    MergedList { pages, hash, targets, repeated, left_out, items: items.len() }
 }
 
-/// The item under its exposed name; the rest of its bytes as the upstream wrote them.
+fn exposed_key(
+    kind: ListKind,
+    server: &str,
+    key: &str,
+    naming: Naming,
+    space: &Namespace,
+) -> String {
+    match kind {
+        ListKind::Tools | ListKind::Prompts => naming.expose(server, key),
+        ListKind::Resources => space.expose(key).into_owned(),
+        ListKind::ResourceTemplates => space.expose_template(key).into_owned(),
+    }
+}
+
+/// The item under its exposed name; the rest of its bytes as the upstream wrote them, but for
+/// what is no Unicode text: strict readers refuse a whole list for it.
 fn exposed_item(kind: ListKind, item: &Item, exposed: &str, space: &Namespace) -> Option<Bytes> {
-    let raw = item.raw();
+    let raw = splice::mend(item.raw());
     let mut raw = if exposed == item.key() {
-        raw.clone()
+        raw
     } else {
-        splice::replace(raw, &[kind.key()], &splice::quote(exposed)).ok()??
+        splice::replace(&raw, &[kind.key()], &splice::quote(exposed)).ok()??
     };
     if kind == ListKind::Tools && memchr::memmem::find(&raw, b"resourceUri").is_some() {
         for path in [["_meta", "ui", "resourceUri"].as_slice(), &["_meta", "ui/resourceUri"]] {
@@ -169,25 +202,6 @@ fn pages(kind: ListKind, items: &[Bytes], hash: &str, policy: &MergePolicy) -> V
             out.freeze()
         })
         .collect()
-}
-
-/// Lists are always offered, because a server may appear while a session lasts; the others only
-/// where an upstream has them.
-fn capabilities(servers: &[ServerEntry<'_>], policy: &MergePolicy) -> Bytes {
-    let any = |name: &str| servers.iter().any(|server| server.catalogue.declares(name));
-    let mut out = BytesMut::new();
-    out.put_slice(b"{");
-    if any("completions") {
-        out.put_slice(b"\"completions\":{},");
-    }
-    if policy.offer_logging && any("logging") {
-        out.put_slice(b"\"logging\":{},");
-    }
-    out.put_slice(
-        b"\"prompts\":{\"listChanged\":true},\"resources\":{\"listChanged\":true},\
-          \"tools\":{\"listChanged\":true}}",
-    );
-    out.freeze()
 }
 
 fn instructions(servers: &[ServerEntry<'_>], policy: &MergePolicy) -> Option<String> {

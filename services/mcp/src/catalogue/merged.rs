@@ -4,32 +4,19 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::{InvalidCursor, ListKind, cursor};
+use super::capabilities::Features;
+use super::{Feature, InvalidCursor, ListKind, Route, cursor};
 use crate::naming::Naming;
 use crate::uri::Namespace;
-
-/// Where a tool or prompt lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route<'a> {
-    /// The server's place in the list that was merged.
-    pub server: usize,
-    /// The name its server gave it.
-    pub name: &'a str,
-}
-
-/// Where a resource lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UriRoute<'a> {
-    /// The server's place in the list that was merged.
-    pub server: usize,
-    /// The URI as its server knows it.
-    pub uri: &'a str,
-}
 
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) server: usize,
     pub(super) key: String,
+    /// The item's place in the list.
+    pub(super) item: usize,
+    /// Whether the name is the server's own, without a digest.
+    pub(super) is_plain: bool,
 }
 
 #[derive(Debug)]
@@ -40,12 +27,15 @@ pub(super) struct MergedList {
     pub(super) targets: HashMap<String, Target>,
     pub(super) items: usize,
     pub(super) repeated: usize,
+    pub(super) left_out: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct MergedParts {
     pub(super) lists: [MergedList; 4],
     pub(super) capabilities: Bytes,
+    pub(super) discover_capabilities: Bytes,
+    pub(super) features: Vec<Features>,
     pub(super) instructions: Option<String>,
     pub(super) servers: Vec<String>,
     pub(super) spaces: Vec<Namespace>,
@@ -65,19 +55,7 @@ impl MergedCatalogue {
         &self.0.lists[kind.index()]
     }
 
-    /// The tool that clients call by `name`: its exposed name, or `{server}.{tool}`.
-    #[must_use]
-    pub fn tool(&self, name: &str) -> Option<Route<'_>> {
-        self.named(ListKind::Tools, name)
-    }
-
-    /// The prompt that clients ask for by `name`: its exposed name, or `{server}.{prompt}`.
-    #[must_use]
-    pub fn prompt(&self, name: &str) -> Option<Route<'_>> {
-        self.named(ListKind::Prompts, name)
-    }
-
-    fn named(&self, kind: ListKind, name: &str) -> Option<Route<'_>> {
+    pub(super) fn named(&self, kind: ListKind, name: &str) -> Option<Route<'_>> {
         let targets = &self.list(kind).targets;
         if let Some(target) = targets.get(name) {
             return Some(Route { server: target.server, name: &target.key });
@@ -92,18 +70,11 @@ impl MergedCatalogue {
         })
     }
 
-    /// The server that a URI leads to, listed or made from a template or neither: the namespace
-    /// alone decides, and whether the resource exists is for the server to say.
-    #[must_use]
-    pub fn resource<'u>(&self, uri: &'u str) -> Option<UriRoute<'u>> {
-        self.0
-            .spaces
-            .iter()
-            .enumerate()
-            .find_map(|(server, space)| space.original(uri).map(|uri| UriRoute { server, uri }))
+    pub(super) fn spaces(&self) -> &[Namespace] {
+        &self.0.spaces
     }
 
-    /// The namespace of a server's URIs, for rewriting its results.
+    /// The namespace of a server's URIs and tasks, for rewriting what it says.
     #[must_use]
     pub fn namespace(&self, server: usize) -> Option<&Namespace> {
         self.0.spaces.get(server)
@@ -143,10 +114,34 @@ impl MergedCatalogue {
         self.list(kind).repeated
     }
 
-    /// The raw capabilities that are offered to clients.
+    /// How many items of a list were left out because no client could use them.
+    #[must_use]
+    pub fn left_out(&self, kind: ListKind) -> usize {
+        self.list(kind).left_out
+    }
+
+    /// The raw capabilities that are offered to clients which open a session.
     #[must_use]
     pub fn capabilities(&self) -> &Bytes {
         &self.0.capabilities
+    }
+
+    /// The raw capabilities that `server/discover` tells of in the stateless era.
+    #[must_use]
+    pub fn discover_capabilities(&self) -> &Bytes {
+        &self.0.discover_capabilities
+    }
+
+    /// Whether a server, by its place in the list that was merged, can do this.
+    #[must_use]
+    pub fn offers(&self, server: usize, feature: Feature) -> bool {
+        self.0.features.get(server).is_some_and(|features| features.has(feature))
+    }
+
+    /// The servers that can do this, by their places in the list that was merged.
+    pub fn servers_offering(&self, feature: Feature) -> impl Iterator<Item = usize> {
+        let features = self.0.features.iter().enumerate();
+        features.filter(move |(_, features)| features.has(feature)).map(|(server, _)| server)
     }
 
     /// The instructions of all servers, each under its name in brackets.

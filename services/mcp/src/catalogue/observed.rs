@@ -1,5 +1,7 @@
 //! The catalogue of one upstream, as it was learned.
 
+use std::collections::HashSet;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::ListKind;
@@ -79,6 +81,16 @@ impl Catalogue {
         };
         splice::find(capabilities, &[capability])
             .is_ok_and(|span| span.is_some_and(|span| &capabilities[span] != b"null"))
+    }
+
+    /// The tools' names and the SHA-256 of their definitions, as lowercase hexadecimal over exactly
+    /// the bytes that the upstream sent, in the order of the list. Of a tool that is listed twice
+    /// the first definition counts, as it does for clients.
+    #[must_use]
+    pub fn tool_definitions(&self) -> Vec<(&str, String)> {
+        let mut seen = HashSet::new();
+        let items = self.items(ListKind::Tools).iter().filter(|item| seen.insert(item.key()));
+        items.map(|item| (item.key(), digest::sha256_hex(item.raw()))).collect()
     }
 
     /// The stored form: one JSON object, the same bytes for the same content.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::*;
 use crate::naming::Naming;
@@ -12,7 +12,9 @@ fn catalogue(tools: &[&str]) -> Catalogue {
     catalogue.protocol_version = "2025-11-25".into();
     catalogue.capabilities = Some(Bytes::from_static(br#"{"tools":{},"completions":{}}"#));
     let items = tools.iter().map(|name| {
-        let raw = format!(r#"{{ "title":"name", "name":"{name}", "x":1.0, "inputSchema":{{}} }}"#);
+        let raw = format!(
+            r#"{{ "title":"name", "name":"{name}", "x":1.0, "inputSchema":{{"type":"object"}} }}"#
+        );
         Item::parse(ListKind::Tools, raw.into()).unwrap()
     });
     catalogue.set_items(ListKind::Tools, items.collect());
@@ -64,8 +66,7 @@ fn items_get_their_exposed_name_and_keep_all_other_bytes() {
     let one = catalogue(&["echo"]);
     let merged = merged(&[("time", &one)], &MergePolicy::default());
     let page = merged.page(ListKind::Tools, None).unwrap();
-    let expected =
-        r#"{"tools":[{ "title":"name", "name":"time__echo", "x":1.0, "inputSchema":{} }]}"#;
+    let expected = r#"{"tools":[{ "title":"name", "name":"time__echo", "x":1.0, "inputSchema":{"type":"object"} }]}"#;
     assert_eq!(page, expected);
     let route = merged.tool("time__echo").unwrap();
     assert_eq!(route, Route { server: 0, name: "echo" });
@@ -98,7 +99,8 @@ fn resources_templates_and_prompts_are_led_back_to_their_server() {
     let mut one = Catalogue::default();
     let resources = vec![item(ListKind::Resources, r#"{"uri":"file:///a","name":"n"}"#)];
     one.set_items(ListKind::Resources, resources);
-    let template = item(ListKind::ResourceTemplates, r#"{"uriTemplate":"file:///{path}"}"#);
+    let template =
+        item(ListKind::ResourceTemplates, r#"{"uriTemplate":"file:///{path}","name":"n"}"#);
     one.set_items(ListKind::ResourceTemplates, vec![template]);
     one.set_items(ListKind::Prompts, vec![item(ListKind::Prompts, r#"{"name":"p"}"#)]);
     let other = Catalogue::default();
@@ -107,11 +109,14 @@ fn resources_templates_and_prompts_are_led_back_to_their_server() {
     let page = merged.page(ListKind::Resources, None).unwrap();
     assert_eq!(page, r#"{"resources":[{"uri":"mcp+docs+file:///a","name":"n"}]}"#);
     let page = merged.page(ListKind::ResourceTemplates, None).unwrap();
-    assert_eq!(page, r#"{"resourceTemplates":[{"uriTemplate":"mcp+docs+file:///{path}"}]}"#);
+    assert_eq!(
+        page,
+        r#"{"resourceTemplates":[{"uriTemplate":"mcp+docs+file:///{path}","name":"n"}]}"#
+    );
     assert_eq!(merged.prompt("docs__p"), Some(Route { server: 1, name: "p" }));
     assert_eq!(merged.tool("docs__p"), None);
     let route = merged.resource("mcp+docs+file:///expanded");
-    assert_eq!(route, Some(UriRoute { server: 1, uri: "file:///expanded" }));
+    assert_eq!(route, Some(UriRoute { server: 1, uri: "file:///expanded".into() }));
     assert_eq!(merged.resource("file:///a"), None);
 }
 
@@ -123,7 +128,7 @@ fn a_single_server_can_go_without_prefixes() {
     let merged = merged(&[("s", &one)], &policy);
     assert_eq!(names(merged.page(ListKind::Tools, None).unwrap()), ["echo"]);
     assert_eq!(merged.tool("echo"), Some(Route { server: 0, name: "echo" }));
-    assert_eq!(merged.resource("a:b"), Some(UriRoute { server: 0, uri: "a:b" }));
+    assert_eq!(merged.resource("a:b"), Some(UriRoute { server: 0, uri: "a:b".into() }));
     assert_eq!(merged.instructions(), Some("use it"));
 }
 
@@ -174,17 +179,6 @@ fn large_items_make_small_pages() {
 }
 
 #[test]
-fn capabilities_are_what_is_really_offered() {
-    let one = catalogue(&[]);
-    let merged = merged(&[("s", &one)], &MergePolicy::default());
-    let capabilities: Value = serde_json::from_slice(merged.capabilities()).unwrap();
-    let changed = json!({"listChanged": true});
-    let expected =
-        json!({"completions": {}, "prompts": changed, "resources": changed, "tools": changed});
-    assert_eq!(capabilities, expected);
-}
-
-#[test]
 fn instructions_share_the_room_and_name_their_server() {
     let with = |text: &str| {
         let mut catalogue = Catalogue::default();
@@ -205,12 +199,12 @@ fn instructions_share_the_room_and_name_their_server() {
 #[test]
 fn the_link_from_a_tool_to_its_view_is_rewritten() {
     let mut one = Catalogue::default();
-    let raw = r#"{"name":"t","_meta":{"ui":{"resourceUri":"ui://v"},"ui/resourceUri":"ui://v"}}"#;
+    let raw = r#"{"name":"t","_meta":{"ui":{"resourceUri":"ui://v"},"ui/resourceUri":"ui://v"},"inputSchema":{"type":"object"}}"#;
     one.set_items(ListKind::Tools, vec![item(ListKind::Tools, raw)]);
     let merged = merged(&[("s", &one)], &MergePolicy::default());
     assert_eq!(
         merged.page(ListKind::Tools, None).unwrap(),
-        r#"{"tools":[{"name":"s__t","_meta":{"ui":{"resourceUri":"mcp+s+ui://v"},"ui/resourceUri":"mcp+s+ui://v"}}]}"#
+        r#"{"tools":[{"name":"s__t","_meta":{"ui":{"resourceUri":"mcp+s+ui://v"},"ui/resourceUri":"mcp+s+ui://v"},"inputSchema":{"type":"object"}}]}"#
     );
 }
 

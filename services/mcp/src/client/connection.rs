@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use super::events::Events;
 use super::link::Link;
+use super::listen::Wanted;
 use super::outbound::Outbound;
-use super::pending::Work;
-use super::{CloseCause, Pending, RequestError, RequestOptions, SendFailure, Transport};
+use super::{CloseCause, Pending, RequestError, RequestOptions, Transport, hop, start};
+use crate::catalogue::Item;
 use crate::envelope::{self, Id};
-use crate::{Catalogue, Revision, splice};
+use crate::{Catalogue, ListKind, Protocol};
 
 /// A connection and what it reports on its own.
 #[derive(Debug)]
@@ -22,11 +23,11 @@ pub struct Connected {
     pub events: Events,
 }
 
-/// What the server said in `initialize`.
+/// What the server said of itself in `initialize` or `server/discover`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerHello {
-    /// The revision that was agreed on.
-    pub revision: Revision,
+    /// What is spoken.
+    pub protocol: Protocol,
     /// The raw `serverInfo`.
     pub server_info: Option<Bytes>,
     /// The raw `capabilities`.
@@ -36,11 +37,17 @@ pub struct ServerHello {
 }
 
 impl ServerHello {
+    /// Whether the server declared a capability with this name.
+    #[must_use]
+    pub fn declares(&self, capability: &str) -> bool {
+        self.to_catalogue().declares(capability)
+    }
+
     /// A catalogue that says this and has no items yet.
     #[must_use]
     pub fn to_catalogue(&self) -> Catalogue {
         let mut catalogue = Catalogue::default();
-        self.revision.as_str().clone_into(&mut catalogue.protocol_version);
+        self.protocol.as_str().clone_into(&mut catalogue.protocol_version);
         catalogue.server_info.clone_from(&self.server_info);
         catalogue.capabilities.clone_from(&self.capabilities);
         catalogue.instructions.clone_from(&self.instructions);
@@ -61,13 +68,15 @@ pub struct SetupTimes {
 /// A connection that has been initialized. Clones are the same connection; it ends when the last
 /// one is dropped.
 #[derive(Clone)]
-pub struct Connection(Arc<Shared>);
+pub struct Connection(pub(super) Arc<Shared>);
 
-struct Shared {
-    link: Arc<Link>,
-    hello: ServerHello,
+pub(super) struct Shared {
+    pub(super) link: Arc<Link>,
+    pub(super) hello: ServerHello,
     times: SetupTimes,
     read_timeout: Option<Duration>,
+    /// What a stateless server is to tell of on its own; `None` in a session.
+    pub(super) wanted: Option<Wanted>,
 }
 
 impl Drop for Shared {
@@ -82,8 +91,9 @@ impl Connection {
         hello: ServerHello,
         times: SetupTimes,
         read_timeout: Option<Duration>,
+        wanted: Option<Wanted>,
     ) -> Self {
-        Self(Arc::new(Shared { link, hello, times, read_timeout }))
+        Self(Arc::new(Shared { link, hello, times, read_timeout, wanted }))
     }
 
     /// The transport.
@@ -92,7 +102,7 @@ impl Connection {
         self.0.link.transport
     }
 
-    /// What the server said in `initialize`.
+    /// What the server said of itself at first.
     #[must_use]
     pub fn hello(&self) -> &ServerHello {
         &self.0.hello
@@ -111,20 +121,59 @@ impl Connection {
     }
 
     /// Starts a request with raw parameters (an object). A progress token in `_meta` is replaced
-    /// on the way out and restored in what comes back. Failures show when the request is polled.
+    /// on the way out and restored in what comes back; a stateless server is told all that it must
+    /// know. Failures show when the request is polled.
     #[must_use]
     pub fn request(&self, method: &str, params: Option<Bytes>, options: RequestOptions) -> Pending {
         let read_timeout = options.read_timeout.or(self.0.read_timeout);
-        start_request(&self.0.link, method, params, read_timeout)
+        let link = &self.0.link;
+        let stamp = link.is_stateless().then_some(&options.meta);
+        start::request(link, start::Ask { method, params, read_timeout, stamp, listens: false })
     }
 
-    /// Sends a notification.
+    /// Answers what the server asked for ([`super::ConnectionEvent::Request`],
+    /// [`super::Frame::Request`]): `Ok` is the raw result, `Err` the raw error object. An answer
+    /// that the server no longer waits for is dropped.
+    ///
+    /// # Errors
+    /// [`RequestError::NotSent`] and [`RequestError::Unknown`].
+    pub async fn respond(&self, id: &Id, answer: Result<Bytes, Bytes>) -> Result<(), RequestError> {
+        if !self.0.link.asked.forget(id) {
+            return Ok(());
+        }
+        let message = match answer {
+            Ok(result) => envelope::response(id, &result),
+            Err(error) => envelope::error_response(Some(id), &error),
+        };
+        send_message(&self.0.link, message).await
+    }
+
+    /// Sends a notification. A stateless server over HTTP has little use for any.
     ///
     /// # Errors
     /// [`RequestError::NotSent`] and [`RequestError::Unknown`].
     pub async fn notify(&self, method: &str, params: Option<Bytes>) -> Result<(), RequestError> {
         let message = envelope::notification(method, params.as_deref());
-        send_message(&self.0.link, message).await
+        let link = &self.0.link;
+        match &link.outbound {
+            Outbound::Http(session) if link.is_stateless() => {
+                link.check_open()?;
+                let headers = hop::headers(method, params.as_deref());
+                session.post_message(message, Some(&headers)).await.map_err(RequestError::Unknown)
+            }
+            _ => send_message(link, message).await,
+        }
+    }
+
+    /// Takes note of a list as it is now; leaves out what must not be used. Over HTTP a stateless
+    /// server may want arguments of tools in headers, and one that asks for them wrongly makes its
+    /// tool unusable.
+    pub(super) fn note_items(&self, kind: ListKind, items: Vec<Item>) -> Vec<Item> {
+        let link = &self.0.link;
+        if kind == ListKind::Tools && link.is_stateless_http() {
+            return link.tools.learn(items);
+        }
+        items
     }
 
     /// Waits for the end of the connection.
@@ -152,105 +201,13 @@ impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection")
             .field("transport", &self.transport())
-            .field("revision", &self.0.hello.revision)
+            .field("protocol", &self.0.hello.protocol)
             .finish_non_exhaustive()
     }
 }
 
 /// Sends a notification or an answer over a link.
 pub(super) async fn send_message(link: &Link, message: Bytes) -> Result<(), RequestError> {
-    if let Some(cause) = link.events.end.cause() {
-        return Err(RequestError::NotSent(SendFailure::Closed(cause.clone())));
-    }
+    link.check_open()?;
     link.outbound.send_message(message).await.map_err(RequestError::Unknown)
-}
-
-/// Starts a request over a link.
-pub(super) fn start_request(
-    link: &Arc<Link>,
-    method: &str,
-    params: Option<Bytes>,
-    read_timeout: Option<Duration>,
-) -> Pending {
-    let id = match link.begin() {
-        Ok(id) => id,
-        Err(error) => return Pending::failed(error),
-    };
-    let (params, token) = match take_progress_token(params, id) {
-        Ok(parts) => parts,
-        Err(_) => {
-            link.finish(id);
-            return Pending::failed(RequestError::NotSent(SendFailure::Parameters));
-        }
-    };
-    let message = envelope::request(&Id::number(id), method, params.as_deref());
-    // Over HTTP the answer comes with the request; a place for it is only needed where something
-    // may come another way.
-    let needs_slot = token.is_some() || !matches!(link.outbound, Outbound::Http(_));
-    let (answer, progress) = if needs_slot {
-        let waiting = link.wait_for(id, token);
-        (Some(waiting.reply), waiting.progress)
-    } else {
-        (None, None)
-    };
-    let work = start_sending(link, id, message, needs_slot);
-    let cancellable = method != "initialize";
-    Pending::running(Arc::clone(link), id, cancellable, work, answer, progress, read_timeout)
-}
-
-fn start_sending(link: &Arc<Link>, id: u64, message: Bytes, has_slot: bool) -> Option<Work> {
-    match &link.outbound {
-        Outbound::Pipe(pipe) => {
-            let message = pipe.try_send(Some(id), message)?;
-            let pipe = pipe.detach();
-            Some(Box::pin(async move {
-                pipe.send(Some(id), message).await.map_err(RequestError::NotSent)?;
-                Ok(None)
-            }))
-        }
-        Outbound::Sse(_) => {
-            let link = Arc::clone(link);
-            Some(Box::pin(async move {
-                let Outbound::Sse(sender) = &link.outbound else {
-                    return Ok(None);
-                };
-                link.mark_written(id);
-                sender.post_request(&link, message).await?;
-                Ok(None)
-            }))
-        }
-        Outbound::Http(_) => {
-            let link = Arc::clone(link);
-            Some(Box::pin(async move {
-                let Outbound::Http(session) = &link.outbound else {
-                    return Ok(None);
-                };
-                if has_slot {
-                    link.mark_written(id);
-                }
-                session.exchange(&link, id, message).await.map(Some)
-            }))
-        }
-    }
-}
-
-/// Puts our own progress token (the request's id) in the place of the caller's, if it gave one.
-fn take_progress_token(
-    params: Option<Bytes>,
-    id: u64,
-) -> Result<(Option<Bytes>, Option<Bytes>), splice::SpliceError> {
-    let Some(params) = params else {
-        return Ok((None, None));
-    };
-    // Most requests ask for no progress: then one search is all it costs. A key written with
-    // escapes passes through as it is, and its progress is dropped.
-    if memchr::memmem::find(&params, b"progressToken").is_none() {
-        return Ok((Some(params), None));
-    }
-    let Some(span) = splice::find(&params, &["_meta", "progressToken"])? else {
-        return Ok((Some(params), None));
-    };
-    let token = params.slice(span.clone());
-    let params = splice::replace_span(&params, span, id.to_string().as_bytes());
-    Ok((Some(params), Some(token)))
 }

@@ -1,24 +1,17 @@
-//! Opening connections: the transport, then `initialize`.
+//! Opening connections: the transport, then what is spoken over it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{self, Connected, Connection, ServerHello, SetupTimes};
+use super::connection::{Connected, Connection, SetupTimes};
 use super::events::EventSink;
 use super::http::{self, HttpPool};
 use super::link::Link;
 use super::outbound::Outbound;
 use super::pipes::{self, PipeSender};
 use super::streamable::{self, HttpSession};
-use super::{
-    ClientInfo, ClientOptions, ConnectError, Reply, RequestError, SendFailure, Target, Transport,
-    legacy_sse,
-};
-use crate::{ErrorObject, Revision, envelope, splice};
+use super::{ClientOptions, ConnectError, EraChoice, Target, Transport, legacy_sse, listen, probe};
 
 /// Opens connections and keeps what they share: HTTP clients with their pools. Clones share it,
 /// too; a process needs one.
@@ -34,11 +27,31 @@ impl Connector {
         Self::default()
     }
 
-    /// Opens the transport and initializes the session. Nothing is tried twice.
+    /// Opens the transport and agrees with the server on what is spoken. Nothing is tried twice,
+    /// but for the one question more that [`super::EraChoice::Probe`] costs; an SSE stream that
+    /// the question breaks is opened again without it.
     ///
     /// # Errors
     /// [`ConnectError`]; [`ConnectError::stage`] says how far it came.
     pub async fn connect(
+        &self,
+        target: Target,
+        options: &ClientOptions,
+    ) -> Result<Connected, ConnectError> {
+        let again = match &target {
+            Target::Sse(target) => Some(target.clone()),
+            Target::Stdio { .. } | Target::StreamableHttp(_) => None,
+        };
+        match (self.connect_once(target, options).await, again) {
+            (Err(ConnectError::ProbeBroke), Some(target)) => {
+                let options = ClientOptions { era: EraChoice::Sessions, ..options.clone() };
+                self.connect_once(Target::Sse(target), &options).await
+            }
+            (connected, _) => connected,
+        }
+    }
+
+    async fn connect_once(
         &self,
         target: Target,
         options: &ClientOptions,
@@ -49,18 +62,21 @@ impl Connector {
         let established = start.elapsed();
         // If this future is dropped on the way, or fails, the transport must not live on.
         let guard = EndOnDrop(Some(Arc::clone(&link)));
-        let (hello, answered) = initialize(&link, options, start).await?;
+        let (hello, answered) = probe::agree(&link, options, start).await?;
         let over_http = link.transport == Transport::StreamableHttp;
         let times = SetupTimes {
             established: if over_http { answered } else { established },
             initialized: start.elapsed(),
         };
-        tracing::debug!(transport = %link.transport, revision = %hello.revision, "initialized");
-        if over_http {
-            streamable::start_listening(&link);
+        tracing::debug!(transport = %link.transport, protocol = %hello.protocol, "initialized");
+        let wanted = hello.protocol.is_stateless().then(|| listen::start(&link, &hello));
+        match &wanted {
+            Some(wanted) => wanted.head_start().await,
+            None if over_http => streamable::start_listening(&link).await,
+            None => {}
         }
         let link = guard.defuse().unwrap_or(link);
-        let connection = Connection::new(link, hello, times, options.read_timeout);
+        let connection = Connection::new(link, hello, times, options.read_timeout, wanted);
         Ok(Connected { connection, events })
     }
 
@@ -71,10 +87,7 @@ impl Connector {
         sink: Arc<EventSink>,
     ) -> Result<Arc<Link>, ConnectError> {
         let transport = target.transport();
-        let link = |outbound| {
-            let (bytes, requests) = (options.max_message_bytes, options.max_in_flight);
-            Link::new(transport, outbound, sink, bytes, requests)
-        };
+        let link = |outbound| Link::new(transport, outbound, sink, options);
         match target {
             Target::Stdio { stdin, stdout } => {
                 let (sender, queue) = PipeSender::new();
@@ -120,81 +133,5 @@ impl Drop for EndOnDrop {
         if let Some(link) = self.0.take() {
             link.end(super::CloseCause::Requested);
         }
-    }
-}
-
-/// Agrees on a revision; also when the answer was there.
-async fn initialize(
-    link: &Arc<Link>,
-    options: &ClientOptions,
-    start: Instant,
-) -> Result<(ServerHello, Duration), ConnectError> {
-    let params = initialize_params(&options.client_info);
-    let limit = Some(options.initialize_timeout);
-    let pending = connection::start_request(link, "initialize", Some(params), limit);
-    let result = match pending.reply().await {
-        Ok(Reply::Result(result)) => result,
-        Ok(Reply::Error(error)) => {
-            let error = ErrorObject::parse(&error);
-            let message = error.message.chars().take(1024).collect();
-            return Err(ConnectError::Refused { code: error.code, message });
-        }
-        Err(error) => return Err(failed(link.transport, error)),
-    };
-    let answered = start.elapsed();
-    let hello = read_hello(&result)?;
-    if let Outbound::Http(session) = &link.outbound {
-        session.establish(hello.revision);
-    }
-    let initialized = envelope::notification("notifications/initialized", None);
-    connection::send_message(link, initialized)
-        .await
-        .map_err(|error| failed(link.transport, error))?;
-    Ok((hello, answered))
-}
-
-fn initialize_params(info: &ClientInfo) -> Bytes {
-    let text = |text: &str| String::from_utf8_lossy(&splice::quote(text)).into_owned();
-    Bytes::from(format!(
-        "{{\"protocolVersion\":\"{}\",\"capabilities\":{{}},\"clientInfo\":{{\"name\":{},\"version\":{}}}}}",
-        Revision::LATEST,
-        text(&info.name),
-        text(&info.version)
-    ))
-}
-
-fn read_hello(result: &Bytes) -> Result<ServerHello, ConnectError> {
-    let invalid = |_| ConnectError::InvalidResponse;
-    let text = |name| splice::find_string(result, &[name]).map(|text| text.map(Cow::into_owned));
-    let object = |name| {
-        let part = splice::slice(result, &[name])?;
-        Ok(part.filter(|part| part.first() == Some(&b'{')))
-    };
-    let version = text("protocolVersion").map_err(invalid)?.ok_or(ConnectError::InvalidResponse)?;
-    let Some(revision) = Revision::parse(&version) else {
-        return Err(ConnectError::UnsupportedRevision(version.chars().take(64).collect()));
-    };
-    Ok(ServerHello {
-        revision,
-        server_info: object("serverInfo").map_err(invalid)?,
-        capabilities: object("capabilities").map_err(invalid)?,
-        instructions: text("instructions").map_err(invalid)?,
-    })
-}
-
-/// A request that failed while the connection was set up.
-fn failed(transport: Transport, error: RequestError) -> ConnectError {
-    match error {
-        RequestError::Timeout | RequestError::Cancelled => ConnectError::InitializeTimeout,
-        RequestError::InvalidResponse | RequestError::TooLarge(_) => ConnectError::InvalidResponse,
-        RequestError::NotSent(failure) | RequestError::Unknown(failure) => match failure {
-            SendFailure::Closed(cause) => ConnectError::Closed(cause),
-            SendFailure::Http(status) => ConnectError::Http(status),
-            SendFailure::TimedOut => ConnectError::Timeout(transport),
-            SendFailure::Unreachable(cause) | SendFailure::Broken(cause) => {
-                ConnectError::Unreachable { transport, cause }
-            }
-            SendFailure::Busy | SendFailure::Parameters => ConnectError::InvalidResponse,
-        },
     }
 }

@@ -80,6 +80,13 @@ pub enum ConnectError {
     /// The server insists on a revision that we do not speak.
     #[error("the server speaks an unsupported protocol version")]
     UnsupportedRevision(String),
+    /// The server took the question for the stateless era amiss: it ended or fell silent. A fresh
+    /// process, connected to with [`super::EraChoice::Sessions`], may still do.
+    #[error("the server did not survive server/discover: connect again without it")]
+    ProbeBroke,
+    /// The stateless era was asked for, and the server has not got it.
+    #[error("the server does not speak protocol version 2026-07-28")]
+    NotStateless,
     /// The connection ended while it was set up.
     #[error("the connection ended during initialize: {0}")]
     Closed(CloseCause),
@@ -100,6 +107,8 @@ impl ConnectError {
             | Self::Refused { .. }
             | Self::InvalidResponse
             | Self::UnsupportedRevision(_)
+            | Self::ProbeBroke
+            | Self::NotStateless
             | Self::Closed(_) => Stage::Initialize,
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::CloseCause;
-use crate::ListKind;
+use crate::{Id, ListKind};
 
 /// Something an upstream said without being asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +16,36 @@ pub enum ConnectionEvent {
     /// A list changed (for resources: the list or the templates). Several changes that were not
     /// yet taken are one event; none is lost.
     ListChanged(ListKind),
-    /// `notifications/message`: the raw parameters.
-    Log(Bytes),
-    /// `notifications/resources/updated`: the raw parameters.
-    ResourceUpdated(Bytes),
+    /// Any other notification that belongs to no request under way (`notifications/message`,
+    /// `notifications/resources/updated`, the state of tasks, …).
+    Notification {
+        /// The method.
+        method: String,
+        /// The raw parameters, an object.
+        params: Bytes,
+    },
+    /// The server asks for something, and it is not known for which request under way: it waits
+    /// for [`super::Connection::respond`].
+    Request(ServerRequest),
     /// Output that is no JSON-RPC message (a line on stdout, say): at most the first 1,024 bytes.
     Noise(Bytes),
     /// The connection ended; the last event.
     Closed(CloseCause),
 }
 
-/// How many events wait to be taken; more are dropped (changes of lists and the end never are).
+/// Something a server asks for; `ping` is never among it, it is answered by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerRequest {
+    /// The server's own name for it.
+    pub id: Id,
+    /// The method.
+    pub method: String,
+    /// The raw parameters, an object.
+    pub params: Option<Bytes>,
+}
+
+/// How many events wait to be taken; more are dropped (changes of lists and the end never are), a
+/// request is refused.
 const QUEUED_EVENTS: usize = 256;
 
 /// The most bytes of a [`ConnectionEvent::Noise`].
@@ -105,10 +124,13 @@ impl EventSink {
         })
     }
 
-    pub(super) fn push(&self, event: ConnectionEvent) {
-        if self.queue.try_send(event).is_err() {
+    /// Whether there was room for the event.
+    pub(super) fn push(&self, event: ConnectionEvent) -> bool {
+        let taken = self.queue.try_send(event).is_ok();
+        if !taken {
             tracing::debug!("event of an upstream dropped: nobody takes them fast enough");
         }
+        taken
     }
 
     pub(super) fn noise(&self, bytes: &[u8]) {

@@ -196,11 +196,11 @@ pub(super) fn without_credentials(mut url: Url) -> Url {
 pub(super) fn request(
     method: http::Method,
     url: &Url,
-    headers: &HeaderMap,
+    headers: HeaderMap,
     body: Option<bytes::Bytes>,
 ) -> reqwest::Request {
     let mut request = reqwest::Request::new(method, url.clone());
-    *request.headers_mut() = headers.clone();
+    *request.headers_mut() = headers;
     *request.body_mut() = body.map(reqwest::Body::from);
     request
 }

@@ -1,13 +1,16 @@
 //! Learning what an upstream offers: every page of every list it declares.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future;
 use tokio::time::timeout;
 
-use super::{Connection, Reply, RequestError, RequestOptions};
+use super::link::Link;
+use super::start::{self, Ask};
+use super::{Connection, Reply, RequestError, RequestMeta};
 use crate::catalogue::{Catalogue, Item, ListKind};
 use crate::envelope::code;
 use crate::{ErrorObject, splice};
@@ -90,21 +93,23 @@ pub async fn learn_catalogue(connection: &Connection, limits: &LearnLimits) -> C
     let declared = ListKind::ALL.map(|kind| catalogue.declares(kind.capability()));
     let lists = ListKind::ALL.into_iter().zip(declared).filter(|(_, declared)| *declared);
     let learned = future::join_all(lists.map(|(kind, _)| async move {
-        let items = timeout(limits.list_timeout, learn_list(connection, kind, limits)).await;
+        let items =
+            timeout(limits.list_timeout, learn_list(&connection.0.link, kind, limits)).await;
         (kind, items.unwrap_or(Err(ListError::Timeout)))
     }));
     let mut failures = Vec::new();
     for (list, items) in learned.await {
         match items {
-            Ok(items) => catalogue.set_items(list, items),
+            Ok(items) => catalogue.set_items(list, connection.note_items(list, items)),
             Err(error) => failures.push(ListFailure { list, error }),
         }
     }
     CatalogueOutcome { catalogue, failures }
 }
 
-async fn learn_list(
-    connection: &Connection,
+/// Every page of a list.
+pub(super) async fn learn_list(
+    link: &Arc<Link>,
     kind: ListKind,
     limits: &LearnLimits,
 ) -> Result<Vec<Item>, ListError> {
@@ -113,14 +118,19 @@ async fn learn_list(
     let mut cursors = HashSet::new();
     let mut cursor: Option<Bytes> = None;
     for _ in 0..limits.max_pages {
-        let Some(page) = ask(connection, kind, cursor.as_deref(), limits).await? else {
+        let Some(page) = ask(link, kind, cursor.as_deref(), limits).await? else {
             return Ok(items);
         };
         let spans = splice::elements(&page, &[kind.member()]).map_err(|_| ListError::NotAList)?;
-        for span in spans.ok_or(ListError::NotAList)? {
+        let spans = spans.ok_or(ListError::NotAList)?;
+        let (before, listed) = (items.len(), spans.len());
+        for span in spans {
             bytes += span.len();
-            let item = Item::parse(kind, page.slice(span)).ok_or(ListError::NotAList)?;
-            items.push(item);
+            items.extend(Item::parse(kind, page.slice(span)));
+        }
+        // One item that nobody can ask for hides no other; where there is no other, it is no list.
+        if items.len() == before && listed > 0 {
+            return Err(ListError::NotAList);
         }
         if items.len() > limits.max_items {
             return Err(ListError::TooMuch("items"));
@@ -141,7 +151,7 @@ async fn learn_list(
 /// One page; `None` if the upstream does not have the list at all, as many that have resources do
 /// not have templates.
 async fn ask(
-    connection: &Connection,
+    link: &Arc<Link>,
     kind: ListKind,
     cursor: Option<&[u8]>,
     limits: &LearnLimits,
@@ -150,8 +160,17 @@ async fn ask(
         || Bytes::from_static(b"{}"),
         |cursor| [b"{\"cursor\":", cursor, b"}"].concat().into(),
     );
-    let options = RequestOptions { read_timeout: Some(limits.list_timeout) };
-    match connection.request(kind.method(), Some(params), options).reply().await {
+    let pending = start::request(
+        link,
+        Ask {
+            method: kind.method(),
+            params: Some(params),
+            read_timeout: Some(limits.list_timeout),
+            stamp: link.is_stateless().then_some(&RequestMeta::NONE),
+            listens: false,
+        },
+    );
+    match pending.reply().await {
         Ok(Reply::Result(page)) => Ok(Some(page)),
         Ok(Reply::Error(error)) => {
             let error = ErrorObject::parse(&error);

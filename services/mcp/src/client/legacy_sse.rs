@@ -134,7 +134,7 @@ impl SseSender {
     }
 
     async fn send(&self, message: Bytes) -> Result<(), Refusal> {
-        let mut response = self.poster.post(&self.headers, message).await?;
+        let mut response = self.poster.post(&self.headers, None, message).await?;
         let status = response.status();
         if !status.is_success() {
             // A refusal by the HTTP layer (4xx, a redirect) has run nothing.

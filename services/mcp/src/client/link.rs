@@ -3,18 +3,26 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
+use super::asked::Asked;
 use super::events::EventSink;
+use super::hop::{self, Hop};
 use super::outbound::Outbound;
-use super::{CloseCause, ConnectionEvent, Reply, RequestError, SendFailure, Transport};
-use crate::envelope::{self, Envelope, EnvelopeError, Kind, code};
+use super::tool_headers::KnownTools;
+use super::{
+    ClientOptions, CloseCause, ConnectionEvent, Frame, Reply, RequestError, SendFailure,
+    ServerRequest, Transport,
+};
+use crate::envelope::{self, Envelope, EnvelopeError, Id, Kind, code};
 use crate::server::EMPTY_RESULT;
-use crate::{ListKind, splice};
+use crate::{ListKind, Protocol, splice};
 
 /// The most messages of a batch.
 pub(super) const MAX_BATCH: usize = 100;
@@ -22,30 +30,51 @@ pub(super) const MAX_BATCH: usize = 100;
 /// How many answers and cancellations are on their way at once; more are dropped.
 const MAX_DETACHED: usize = 64;
 
+/// The first thing that a listening request brings.
+pub(super) const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+
 /// How long one of them may take.
 const DETACHED_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many progress notifications of one request wait to be taken; more are dropped.
-const QUEUED_PROGRESS: usize = 64;
+/// How many notifications of one request wait to be taken; more are dropped.
+const QUEUED_FRAMES: usize = 64;
 
 /// One request that waits for its answer.
 struct Slot {
     reply: oneshot::Sender<Result<Reply, RequestError>>,
-    progress: Option<Progress>,
+    frames: Option<Frames>,
     /// Whether a byte of the request may have left.
     written: bool,
 }
 
-struct Progress {
-    /// The caller's own token, as it wrote it.
-    token: Bytes,
-    queue: mpsc::Sender<Bytes>,
+/// The way to a request for what belongs to it and comes on everybody's stream.
+struct Frames {
+    /// The caller's own progress token, as it wrote it.
+    token: Option<Bytes>,
+    queue: mpsc::Sender<Frame>,
 }
 
 /// What a waiting request holds.
 pub(super) struct Waiting {
     pub(super) reply: oneshot::Receiver<Result<Reply, RequestError>>,
-    pub(super) progress: Option<mpsc::Receiver<Bytes>>,
+    pub(super) frames: Option<mpsc::Receiver<Frame>>,
+}
+
+/// See [`Link::drop_parked`].
+pub(super) struct DropParked(Arc<Link>, u64);
+
+impl Drop for DropParked {
+    fn drop(&mut self) {
+        drop(self.0.take_parked(self.1));
+    }
+}
+
+impl Frames {
+    fn put(&self, frame: Frame) {
+        if self.queue.try_send(frame).is_err() {
+            tracing::debug!("notification of an upstream dropped: nobody takes it fast enough");
+        }
+    }
 }
 
 /// The shared part of a connection.
@@ -54,10 +83,21 @@ pub(super) struct Link {
     pub(super) outbound: Outbound,
     pub(super) events: Arc<EventSink>,
     pub(super) max_message_bytes: usize,
+    /// What a stateless server is told with each request.
+    pub(super) hop: Hop,
+    /// Which arguments of which tools a stateless server wants in headers.
+    pub(super) tools: KnownTools,
     max_in_flight: usize,
     in_flight: AtomicUsize,
     next_id: AtomicU64,
     slots: Mutex<HashMap<u64, Slot>>,
+    /// What came on a request's own stream and was not yet taken by it, by the request's id.
+    parked: Mutex<HashMap<u64, Frame>>,
+    /// How many those are: nearly always none, and then the map is left alone.
+    parked_count: AtomicUsize,
+    /// What the server asked for and is not answered.
+    pub(super) asked: Asked,
+    protocol: OnceLock<Protocol>,
     detached: Arc<Semaphore>,
 }
 
@@ -66,18 +106,23 @@ impl Link {
         transport: Transport,
         outbound: Outbound,
         events: Arc<EventSink>,
-        max_message_bytes: usize,
-        max_in_flight: usize,
+        options: &ClientOptions,
     ) -> Arc<Self> {
         Arc::new(Self {
             transport,
             outbound,
             events,
-            max_message_bytes,
-            max_in_flight,
+            max_message_bytes: options.max_message_bytes,
+            hop: Hop::new(options),
+            tools: KnownTools::default(),
+            max_in_flight: options.max_in_flight,
             in_flight: AtomicUsize::new(0),
             next_id: AtomicU64::new(1),
             slots: Mutex::new(HashMap::new()),
+            parked: Mutex::default(),
+            parked_count: AtomicUsize::new(0),
+            asked: Asked::default(),
+            protocol: OnceLock::new(),
             detached: Arc::new(Semaphore::new(MAX_DETACHED)),
         })
     }
@@ -87,16 +132,33 @@ impl Link {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes what is spoken, once that is known.
+    pub(super) fn agree(&self, protocol: Protocol) {
+        // Agreed on once; a second call would say the same.
+        let _ = self.protocol.set(protocol);
+    }
+
+    /// Whether there is no session; `false` as long as that is not known.
+    pub(super) fn is_stateless(&self) -> bool {
+        self.protocol.get() == Some(&Protocol::Stateless)
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Takes an id for a new request.
-    pub(super) fn begin(&self) -> Result<u64, RequestError> {
-        if let Some(cause) = self.events.end.cause() {
-            return Err(RequestError::NotSent(SendFailure::Closed(cause.clone())));
+    /// Fails once the connection has ended.
+    pub(super) fn check_open(&self) -> Result<(), RequestError> {
+        match self.events.end.cause() {
+            Some(cause) => Err(RequestError::NotSent(SendFailure::Closed(cause.clone()))),
+            None => Ok(()),
         }
-        if self.in_flight.fetch_add(1, Ordering::AcqRel) >= self.max_in_flight {
+    }
+
+    /// Takes an id for a new request. One that only listens does not count as under way.
+    pub(super) fn begin(&self, listens: bool) -> Result<u64, RequestError> {
+        self.check_open()?;
+        if !listens && self.in_flight.fetch_add(1, Ordering::AcqRel) >= self.max_in_flight {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
             return Err(RequestError::NotSent(SendFailure::Busy));
         }
@@ -104,21 +166,20 @@ impl Link {
     }
 
     /// Opens the place where the answer to a request is put.
-    pub(super) fn wait_for(&self, id: u64, token: Option<Bytes>) -> Waiting {
+    pub(super) fn wait_for(&self, id: u64, token: Option<Bytes>, listens: bool) -> Waiting {
         let (reply, receiver) = oneshot::channel();
-        let (progress, queue) = match token {
-            Some(token) => {
-                let (queue, receiver) = mpsc::channel(QUEUED_PROGRESS);
-                (Some(Progress { token, queue }), Some(receiver))
-            }
-            None => (None, None),
+        let (frames, queue) = if token.is_some() || listens {
+            let (queue, receiver) = mpsc::channel(QUEUED_FRAMES);
+            (Some(Frames { token, queue }), Some(receiver))
+        } else {
+            (None, None)
         };
-        self.slots().insert(id, Slot { reply, progress, written: false });
+        self.slots().insert(id, Slot { reply, frames, written: false });
         // A connection that ended meanwhile has already emptied the map: do so again.
         if let Some(cause) = self.events.end.cause() {
             self.fail_all(&cause.clone());
         }
-        Waiting { reply: receiver, progress: queue }
+        Waiting { reply: receiver, frames: queue }
     }
 
     /// Notes that a request is about to leave; `false` if nobody waits for its answer any more.
@@ -127,9 +188,54 @@ impl Link {
     }
 
     /// Ends a request: what still comes for it is dropped.
-    pub(super) fn finish(&self, id: u64) {
+    pub(super) fn finish(&self, id: u64, listens: bool) {
         self.slots().remove(&id);
+        drop(self.take_parked(id));
+        self.asked.forget_all(id);
+        if listens {
+            return;
+        }
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Lays something down for a request, whose own task takes it with [`Self::take_parked`]. There
+    /// is room for one: who reads the request's stream waits until it is taken.
+    pub(super) async fn park(&self, id: u64, frame: Frame) {
+        let mut frame = Some(frame);
+        std::future::poll_fn(|_| match frame.take() {
+            Some(frame) => {
+                let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+                parked.insert(id, frame);
+                self.parked_count.store(parked.len(), Ordering::Release);
+                // The reader is polled by the request itself, which looks for the frame now and
+                // polls again when it is asked for the next one.
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Drops, once it is dropped itself, what nobody takes any more.
+    pub(super) fn drop_parked(self: &Arc<Self>, id: u64) -> DropParked {
+        DropParked(Arc::clone(self), id)
+    }
+
+    /// Whether each request stands for itself, in its headers and on its own connection, which is
+    /// closed to cancel it.
+    pub(super) fn is_stateless_http(&self) -> bool {
+        self.is_stateless() && matches!(self.outbound, Outbound::Http(_))
+    }
+
+    /// What was laid down for a request.
+    pub(super) fn take_parked(&self, id: u64) -> Option<Frame> {
+        if self.parked_count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        let frame = parked.remove(&id);
+        self.parked_count.store(parked.len(), Ordering::Release);
+        frame
     }
 
     /// Ends the connection and with it every request under way.
@@ -167,18 +273,41 @@ impl Link {
 
     fn receive_one(self: &Arc<Self>, frame: Bytes) {
         match Envelope::parse(frame.clone(), self.max_message_bytes) {
-            Ok(message) => self.take(&message),
+            Ok(message) => {
+                if let Some(frame) = self.take(&message, None) {
+                    self.report(frame);
+                }
+            }
             Err(error) => self.reject(&frame, &error),
         }
     }
 
-    /// Acts on a message that could be read.
-    pub(super) fn take(self: &Arc<Self>, message: &Envelope) {
+    /// Acts on a message that could be read. What is left for somebody else to act on comes back:
+    /// a notification or a request. `own` is the request on whose stream the message came, if it
+    /// did.
+    pub(super) fn take(self: &Arc<Self>, message: &Envelope, own: Option<u64>) -> Option<Frame> {
         match message.kind() {
             Kind::Result => self.answer(message, |body| Ok(Reply::Result(body))),
             Kind::Error => self.answer(message, |body| Ok(Reply::Error(body))),
-            Kind::Request => self.serve(message),
-            Kind::Notification => self.notice(message),
+            Kind::Request => return self.serve(message, own),
+            Kind::Notification => return self.notice(message, own.is_some()),
+        }
+        None
+    }
+
+    /// Hands on what belongs to no request under way.
+    pub(super) fn report(self: &Arc<Self>, frame: Frame) {
+        match frame {
+            Frame::Notification { method, params } => {
+                self.events.push(ConnectionEvent::Notification { method, params });
+            }
+            Frame::Request(request) => {
+                let id = request.id.clone();
+                if !self.events.push(ConnectionEvent::Request(request)) {
+                    self.refuse(&id, code::INTERNAL_ERROR, "too many requests");
+                }
+            }
+            Frame::Progress(_) | Frame::Reply(_) => {}
         }
     }
 
@@ -194,7 +323,7 @@ impl Link {
     }
 
     fn answer(&self, message: &Envelope, wrap: fn(Bytes) -> Result<Reply, RequestError>) {
-        let id = message.id().and_then(envelope::Id::as_u64);
+        let id = message.id().and_then(Id::as_u64);
         if let Some(body) = message.body() {
             self.settle(id, wrap(body));
         }
@@ -209,31 +338,59 @@ impl Link {
         }
     }
 
-    /// We declare no capabilities, so `ping` is all that a server may ask for.
-    fn serve(self: &Arc<Self>, message: &Envelope) {
-        let answer = match (message.id(), message.method()) {
-            (Some(id), "ping") => envelope::response(id, EMPTY_RESULT),
-            (id, _) => envelope::error(id, code::METHOD_NOT_FOUND, "Method not found", None),
-        };
-        self.send_detached(answer);
+    /// `ping` is answered here; what else a server asks for is somebody else's to answer. Without a
+    /// session there are no requests of a server.
+    fn serve(self: &Arc<Self>, message: &Envelope, own: Option<u64>) -> Option<Frame> {
+        let id = message.id()?;
+        if message.method() == "ping" {
+            self.send_detached(envelope::response(id, EMPTY_RESULT));
+            return None;
+        }
+        if self.is_stateless() {
+            self.refuse(id, code::METHOD_NOT_FOUND, "Method not found");
+            return None;
+        }
+        if !self.asked.note(id, own, Instant::now()) {
+            self.refuse(id, code::INTERNAL_ERROR, "too many requests");
+            return None;
+        }
+        let (method, params) = (message.method().to_owned(), message.body());
+        Some(Frame::Request(ServerRequest { id: id.clone(), method, params }))
     }
 
-    fn notice(&self, message: &Envelope) {
-        let body = || message.body().unwrap_or_else(|| Bytes::from_static(b"{}"));
-        match message.method() {
-            "notifications/progress" => self.progress(&body()),
-            "notifications/message" => self.events.push(ConnectionEvent::Log(body())),
-            "notifications/resources/updated" => {
-                self.events.push(ConnectionEvent::ResourceUpdated(body()));
-            }
-            method => {
-                let changed =
-                    ListKind::ALL.into_iter().find(|kind| kind.changed_method() == method);
-                if let Some(kind) = changed {
-                    self.events.list_changed(kind);
-                }
-            }
+    /// Answers a request of the server with an error.
+    pub(super) fn refuse(self: &Arc<Self>, id: &Id, code: i64, message: &str) {
+        self.asked.forget(id);
+        self.send_detached(envelope::error(Some(id), code, message, None));
+    }
+
+    fn notice(&self, message: &Envelope, is_own: bool) -> Option<Frame> {
+        let method = message.method();
+        let params = message.body().unwrap_or_else(|| Bytes::from_static(b"{}"));
+        if method == "notifications/progress" {
+            self.progress(&params);
+            return None;
         }
+        if let Some(kind) = ListKind::ALL.into_iter().find(|kind| kind.changed_method() == method) {
+            self.events.list_changed(kind);
+            return None;
+        }
+        let method = method.to_owned();
+        if method == "notifications/resources/updated" {
+            // Whoever subscribed is told, not the request that happens to be under way.
+            self.events.push(ConnectionEvent::Notification { method, params });
+            return None;
+        }
+        if method == ACKNOWLEDGED && !is_own {
+            return self.listened(method, params);
+        }
+        if method == "notifications/cancelled"
+            && let Ok(Some(id)) = splice::slice(&params, &["requestId"])
+            && let Some(id) = Id::from_raw(id)
+        {
+            self.asked.forget(&id);
+        }
+        Some(Frame::Notification { method, params })
     }
 
     fn progress(&self, params: &Bytes) {
@@ -245,12 +402,27 @@ impl Link {
             return;
         };
         let slots = self.slots();
-        let Some(progress) = slots.get(&id).and_then(|slot| slot.progress.as_ref()) else {
+        let Some(frames) = slots.get(&id).and_then(|slot| slot.frames.as_ref()) else {
             return;
         };
-        let restored = splice::replace_span(params, span, &progress.token);
-        if progress.queue.try_send(restored).is_err() {
-            tracing::debug!("progress of an upstream dropped: nobody takes it fast enough");
+        let Some(token) = &frames.token else {
+            return;
+        };
+        let restored = splice::replace_span(params, span, token);
+        frames.put(Frame::Progress(restored));
+    }
+
+    /// Hands a notification to the listening request that it names; gives it back if there is none.
+    fn listened(&self, method: String, params: Bytes) -> Option<Frame> {
+        let id = splice::slice(&params, &["_meta", hop::SUBSCRIPTION_KEY]).ok().flatten();
+        let id = id.and_then(Id::from_raw).and_then(|id| id.as_u64());
+        let slots = self.slots();
+        match id.and_then(|id| slots.get(&id)?.frames.as_ref()) {
+            Some(frames) => {
+                frames.put(Frame::Notification { method, params });
+                None
+            }
+            None => Some(Frame::Notification { method, params }),
         }
     }
 

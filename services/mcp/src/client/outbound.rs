@@ -28,7 +28,7 @@ impl Outbound {
         match self {
             Self::Pipe(pipe) => pipe.send(None, message).await,
             Self::Sse(sender) => sender.post(message).await,
-            Self::Http(session) => session.post_message(message).await,
+            Self::Http(session) => session.post_message(message, None).await,
         }
     }
 }

@@ -10,9 +10,9 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
-use super::RequestError;
 use super::link::Link;
-use crate::envelope;
+use super::{RequestError, ServerRequest};
+use crate::envelope::{self, code};
 use crate::splice;
 
 /// The answer to a request, as raw JSON: a slice of what was received.
@@ -29,6 +29,16 @@ pub enum Reply {
 pub enum Frame {
     /// The raw parameters of a progress notification, with the caller's own token in them.
     Progress(Bytes),
+    /// Another notification that came on the request's own stream.
+    Notification {
+        /// The method.
+        method: String,
+        /// The raw parameters, an object.
+        params: Bytes,
+    },
+    /// The server asks for something in order to answer: it waits for
+    /// [`super::Connection::respond`].
+    Request(ServerRequest),
     /// The answer; nothing follows.
     Reply(Reply),
 }
@@ -41,8 +51,10 @@ pub struct Pending {
     id: u64,
     /// `initialize` cannot be cancelled.
     cancellable: bool,
+    /// It only listens.
+    listens: bool,
     state: State,
-    progress: Option<mpsc::Receiver<Bytes>>,
+    frames: Option<mpsc::Receiver<Frame>>,
     read_timeout: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -70,8 +82,9 @@ impl Pending {
             link: None,
             id: 0,
             cancellable: false,
+            listens: false,
             state: State::Ending(Err(error)),
-            progress: None,
+            frames: None,
             read_timeout: None,
             timer: None,
         }
@@ -82,16 +95,23 @@ impl Pending {
     pub(super) fn running(
         link: Arc<Link>,
         id: u64,
-        cancellable: bool,
         work: Option<Work>,
         answer: Option<Answer>,
-        progress: Option<mpsc::Receiver<Bytes>>,
+        frames: Option<mpsc::Receiver<Frame>>,
         read_timeout: Option<Duration>,
     ) -> Self {
         let started = work.is_none();
         let timer = read_timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout)));
         let state = State::Running { work, answer, started };
-        Self { link: Some(link), id, cancellable, state, progress, read_timeout, timer }
+        let (cancellable, listens) = (true, false);
+        Self { link: Some(link), id, cancellable, listens, state, frames, read_timeout, timer }
+    }
+
+    /// The same, with what makes it unlike the usual.
+    pub(super) fn that(mut self, cancellable: bool, listens: bool) -> Self {
+        self.cancellable = cancellable;
+        self.listens = listens;
+        self
     }
 
     /// The id under which the upstream knows the request.
@@ -105,14 +125,19 @@ impl Pending {
         std::future::poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Waits for the answer and passes over progress.
+    /// Waits for the answer, passes over notifications and refuses what the server asks for.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn reply(mut self) -> Result<Reply, RequestError> {
         loop {
             match self.next().await {
-                Some(Ok(Frame::Progress(_))) => {}
+                Some(Ok(Frame::Progress(_) | Frame::Notification { .. })) => {}
+                Some(Ok(Frame::Request(request))) => {
+                    if let Some(link) = &self.link {
+                        link.refuse(&request.id, code::METHOD_NOT_FOUND, "Method not found");
+                    }
+                }
                 Some(Ok(Frame::Reply(reply))) => return Ok(reply),
                 Some(Err(error)) => return Err(error),
                 None => return Err(RequestError::Cancelled),
@@ -138,8 +163,10 @@ impl Pending {
     /// Forgets the request and tells the upstream, if it can know of it.
     fn abandon(&mut self, started: bool, reason: Option<&str>) {
         let Some(link) = self.link.take() else { return };
-        link.finish(self.id);
-        if !started || !self.cancellable {
+        link.finish(self.id, self.listens);
+        // A stateless server over HTTP is told by the end of the connection, which comes with the
+        // end of what reads from it.
+        if !started || !self.cancellable || link.is_stateless_http() {
             return;
         }
         let id = self.id;
@@ -156,16 +183,16 @@ impl Pending {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, RequestError>>> {
         loop {
-            if let Some(progress) = &mut self.progress
-                && let Poll::Ready(Some(params)) = progress.poll_recv(cx)
+            if let Some(frames) = &mut self.frames
+                && let Poll::Ready(Some(frame)) = frames.poll_recv(cx)
             {
                 self.reset_timer();
-                return Poll::Ready(Some(Ok(Frame::Progress(params))));
+                return Poll::Ready(Some(Ok(frame)));
             }
             match &mut self.state {
                 State::Done => return Poll::Ready(None),
                 State::Ending(_) => {
-                    self.progress = None;
+                    self.frames = None;
                     let State::Ending(end) = std::mem::replace(&mut self.state, State::Done) else {
                         return Poll::Ready(None);
                     };
@@ -175,10 +202,19 @@ impl Pending {
                 State::Running { .. } => match self.poll_running(cx) {
                     // Progress that came with the end is taken in the next round.
                     Poll::Ready(end) => self.state = State::Ending(end),
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => return self.poll_parked(),
                 },
             }
         }
+    }
+
+    /// What the reader of the request's own stream laid down while it was polled.
+    fn poll_parked(&mut self) -> Poll<Option<Result<Frame, RequestError>>> {
+        let Some(frame) = self.link.as_ref().and_then(|link| link.take_parked(self.id)) else {
+            return Poll::Pending;
+        };
+        self.reset_timer();
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn poll_running(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, RequestError>> {
@@ -189,7 +225,11 @@ impl Pending {
             // The answer came before its sending was through: what is left of it finishes on its
             // own, so that the HTTP connection can be used again.
             if let (Some(work), Some(link)) = (work.take(), &self.link) {
-                link.spawn_detached(async move { drop(work.await) });
+                let unwanted = link.drop_parked(self.id);
+                link.spawn_detached(async move {
+                    drop(work.await);
+                    drop(unwanted);
+                });
             }
             let gone = RequestError::Unknown(super::SendFailure::Closed(super::CloseCause::Ended));
             return Poll::Ready(reply.unwrap_or(Err(gone)));
@@ -206,13 +246,31 @@ impl Pending {
                 Poll::Pending => {}
             }
         }
-        if let Some(timer) = &mut self.timer
-            && timer.as_mut().poll(cx).is_ready()
-        {
+        if self.is_overdue(cx) {
             self.abandon(true, Some("no answer in time"));
             return Poll::Ready(Err(RequestError::Timeout));
         }
         Poll::Pending
+    }
+
+    /// Whether the server was silent for too long. As long as it waits for us, its silence says
+    /// nothing.
+    fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(timer) = &mut self.timer else { return false };
+        if timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        if !self.link.as_ref().is_some_and(|link| link.asked.holds_up(self.id, Instant::now())) {
+            return true;
+        }
+        self.reset_timer();
+        // Asked again, so that its next end wakes this task.
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            cx.waker().wake_by_ref();
+        }
+        false
     }
 
     fn reset_timer(&mut self) {
@@ -223,7 +281,7 @@ impl Pending {
 
     fn release(&mut self) {
         if let Some(link) = self.link.take() {
-            link.finish(self.id);
+            link.finish(self.id, self.listens);
         }
     }
 }

@@ -64,10 +64,12 @@ impl Poster {
         &self.url
     }
 
-    /// Posts a message; the answer's body is still to be read.
+    /// Posts a message with headers that all messages have and some of its own, which count more;
+    /// the answer's body is still to be read.
     pub(super) async fn post(
         &self,
         headers: &HeaderMap,
+        own: Option<&HeaderMap>,
         message: Bytes,
     ) -> Result<Answer, Refusal> {
         if let (Some(client), Some(uri)) = (&self.clients.plain, &self.plain)
@@ -76,7 +78,7 @@ impl Poster {
             let mut request = Request::new(Full::new(message.clone()));
             *request.method_mut() = Method::POST;
             *request.uri_mut() = uri.clone();
-            *request.headers_mut() = headers.clone();
+            *request.headers_mut() = joined(headers, own);
             let response = client.request(request).await.map_err(|error| {
                 let cause = deepest(&error);
                 match (error.is_connect(), timed_out(&error)) {
@@ -90,21 +92,30 @@ impl Poster {
             };
             // Who redirects has not acted. The full client goes on from here, and from now on.
             self.redirected.store(true, Ordering::Relaxed);
-            return self.post_full(&location, headers, message).await;
+            return self.post_full(&location, joined(headers, own), message).await;
         }
-        self.post_full(&self.url, headers, message).await
+        self.post_full(&self.url, joined(headers, own), message).await
     }
 
     async fn post_full(
         &self,
         url: &Url,
-        headers: &HeaderMap,
+        headers: HeaderMap,
         message: Bytes,
     ) -> Result<Answer, Refusal> {
         let request = web::request(Method::POST, url, headers, Some(message));
         let response = self.clients.post.execute(request).await.map_err(web::send_failure)?;
         Ok(Answer::Full(response))
     }
+}
+
+/// The headers of one message.
+fn joined(headers: &HeaderMap, own: Option<&HeaderMap>) -> HeaderMap {
+    let mut all = headers.clone();
+    for (name, value) in own.into_iter().flatten() {
+        all.insert(name.clone(), value.clone());
+    }
+    all
 }
 
 /// Where an answer says the message belongs, if that is a redirect to follow.

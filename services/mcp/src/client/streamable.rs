@@ -1,21 +1,26 @@
 //! Streamable HTTP: each message is a POST, its answer is a JSON body or an event stream.
+//!
+//! In a session, a stream that breaks before its answer is read on with a GET, if the server gave
+//! its events ids; a request is never posted again. Without a session there is no such thing.
+
+mod listening;
+mod stream;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+pub(super) use self::listening::start_listening;
 use super::http::{self as web, HttpClients};
-use super::link::{Link, MAX_BATCH};
+use super::link::Link;
 use super::post::{Answer, Poster, Refusal};
 use super::{CloseCause, HttpTarget, Reply, RequestError, SendFailure};
-use crate::Revision;
-use crate::envelope::{self, Envelope, EnvelopeError, Id, Kind};
+use crate::Protocol;
+use crate::envelope::{Envelope, Kind};
 use crate::server::{PROTOCOL_VERSION, SESSION_ID, SessionId};
-use crate::sse::{Decoder, SseError};
 
 /// The most that is read of an answer that carries no result.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
@@ -54,22 +59,30 @@ impl HttpSession {
         self.headers.get().unwrap_or(&self.first_headers)
     }
 
-    /// Fixes the headers once the revision is agreed on.
-    pub(super) fn establish(&self, revision: Revision) {
+    /// Fixes the headers once it is known what is spoken.
+    pub(super) fn establish(&self, protocol: Protocol) {
         let mut headers = self.first_headers.clone();
-        if let Some(session) = self.session.get() {
+        if let (Protocol::Sessions(_), Some(session)) = (protocol, self.session.get()) {
             headers.insert(SESSION_ID, session.clone());
         }
-        if revision.has_version_header() {
-            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(revision.as_str()));
+        let has_version = match protocol {
+            Protocol::Sessions(revision) => revision.has_version_header(),
+            Protocol::Stateless => true,
+        };
+        if has_version {
+            headers.insert(PROTOCOL_VERSION, HeaderValue::from_static(protocol.as_str()));
         }
         // A second call would say the same.
         let _ = self.headers.set(headers);
     }
 
     /// Posts a notification or an answer.
-    pub(super) async fn post_message(&self, message: Bytes) -> Result<(), SendFailure> {
-        let mut response = self.post(message).await.map_err(|(failure, _)| failure)?;
+    pub(super) async fn post_message(
+        &self,
+        message: Bytes,
+        own: Option<&HeaderMap>,
+    ) -> Result<(), SendFailure> {
+        let mut response = self.post(message, own).await.map_err(|(failure, _)| failure)?;
         let status = response.status();
         if !status.is_success() {
             return Err(SendFailure::Http(status));
@@ -79,8 +92,8 @@ impl HttpSession {
         Ok(())
     }
 
-    async fn post(&self, message: Bytes) -> Result<Answer, Refusal> {
-        self.poster.post(self.headers(), message).await
+    async fn post(&self, message: Bytes, own: Option<&HeaderMap>) -> Result<Answer, Refusal> {
+        self.poster.post(self.headers(), own, message).await
     }
 
     /// Posts a request and reads until its answer; what else the answer's stream brings is acted
@@ -90,17 +103,24 @@ impl HttpSession {
         link: &Arc<Link>,
         id: u64,
         message: Bytes,
+        own: Option<&HeaderMap>,
     ) -> Result<Reply, RequestError> {
         let end = &link.events.end;
         tokio::select! {
             biased;
-            reply = self.ask(link, id, message) => reply,
+            reply = self.ask(link, id, message, own) => reply,
             cause = end.wait() => Err(RequestError::Unknown(SendFailure::Closed(cause))),
         }
     }
 
-    async fn ask(&self, link: &Arc<Link>, id: u64, message: Bytes) -> Result<Reply, RequestError> {
-        let response = self.post(message).await.map_err(|(failure, may_have_run)| {
+    async fn ask(
+        &self,
+        link: &Arc<Link>,
+        id: u64,
+        message: Bytes,
+        own: Option<&HeaderMap>,
+    ) -> Result<Reply, RequestError> {
+        let response = self.post(message, own).await.map_err(|(failure, may_have_run)| {
             if may_have_run {
                 RequestError::Unknown(failure)
             } else {
@@ -110,10 +130,13 @@ impl HttpSession {
         if response.status() != StatusCode::OK {
             return self.refused(link, id, response).await;
         }
-        self.note_session(response.headers())?;
+        // Only a server that has sessions can begin one.
+        if own.is_none() {
+            self.note_session(response.headers())?;
+        }
         match content_type(response.headers()) {
             ContentType::Json => self.read_json(link, id, response).await,
-            ContentType::EventStream => read_stream(link, id, response).await,
+            ContentType::EventStream => self.read_stream(link, id, response).await,
             ContentType::Other => Err(RequestError::InvalidResponse),
         }
     }
@@ -156,7 +179,8 @@ impl HttpSession {
             && let Ok(Some(body)) = response.body(MAX_REFUSAL_BYTES).await
             && let Ok(message) = Envelope::parse(body, MAX_REFUSAL_BYTES)
             && message.kind() == Kind::Error
-            && message.id().and_then(Id::as_u64) == Some(id)
+            // One that could not make out our id has none.
+            && message.id().is_none_or(|found| found.as_u64() == Some(id))
             && let Some(error) = message.body()
         {
             return Ok(Reply::Error(error));
@@ -182,15 +206,7 @@ impl HttpSession {
             .await
             .map_err(|cause| RequestError::Unknown(SendFailure::Broken(cause)))?
             .ok_or(RequestError::TooLarge(limit))?;
-        if !envelope::is_batch(&body) {
-            return own_answer(link, id, body).unwrap_or(Err(RequestError::InvalidResponse));
-        }
-        let messages = envelope::split_batch(&body, MAX_BATCH);
-        let messages = messages.map_err(|_| RequestError::InvalidResponse)?;
-        let mut reply = None;
-        for message in messages {
-            reply = own_answer(link, id, message).or(reply);
-        }
+        let reply = stream::read_messages(link, id, body).await;
         reply.unwrap_or(Err(RequestError::InvalidResponse))
     }
 
@@ -199,27 +215,45 @@ impl HttpSession {
         if self.session.get().is_none() {
             return;
         }
-        let request = web::request(Method::DELETE, self.poster.url(), self.headers(), None);
+        let request = web::request(Method::DELETE, self.poster.url(), self.headers().clone(), None);
         let sent = tokio::time::timeout(DELETE_TIMEOUT, self.clients.post.execute(request)).await;
         if !matches!(sent, Ok(Ok(_))) {
             tracing::debug!("the end of a session could not be told to an upstream");
         }
     }
 
-    /// Asks for the stream of messages that belong to no request; `None` if there is none.
-    async fn listen(&self, last_event: Option<&str>) -> Option<reqwest::Response> {
+    /// Asks for a stream of messages: the rest of one that had come to this event, or else that of
+    /// messages that belong to no request.
+    async fn listen(&self, last_event: Option<&str>) -> Listen {
         let mut headers = self.headers().clone();
         headers.remove(CONTENT_TYPE);
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         if let Some(value) = last_event.and_then(|id| HeaderValue::from_str(id).ok()) {
             headers.insert(LAST_EVENT_ID, value);
         }
-        let request = web::request(Method::GET, self.poster.url(), &headers, None);
-        let response = self.clients.get.execute(request).await.ok()?;
-        let is_stream = response.status() == StatusCode::OK
-            && matches!(content_type(response.headers()), ContentType::EventStream);
-        is_stream.then_some(response)
+        let request = web::request(Method::GET, self.poster.url(), headers, None);
+        let Ok(response) = self.clients.get.execute(request).await else {
+            return Listen::Failed;
+        };
+        let is_stream = matches!(content_type(response.headers()), ContentType::EventStream);
+        match response.status() {
+            StatusCode::OK if is_stream => Listen::Stream(response),
+            StatusCode::NOT_FOUND if self.session.get().is_some() => Listen::NoSession,
+            status if status.is_server_error() => Listen::Failed,
+            _ => Listen::Refused,
+        }
     }
+}
+
+/// What came of asking for a stream.
+enum Listen {
+    Stream(reqwest::Response),
+    /// There is none.
+    Refused,
+    /// The server does not know the session; or knows no such URL for a GET.
+    NoSession,
+    /// This time.
+    Failed,
 }
 
 enum ContentType {
@@ -238,147 +272,4 @@ fn content_type(headers: &HeaderMap) -> ContentType {
     } else {
         ContentType::Other
     }
-}
-
-/// Reads one message; `Some` if it answers the request, else it is acted on.
-fn own_answer(link: &Arc<Link>, id: u64, frame: Bytes) -> Option<Result<Reply, RequestError>> {
-    match Envelope::parse(frame, link.max_message_bytes) {
-        Ok(message) if message.id().and_then(Id::as_u64) == Some(id) => {
-            let body = message.body();
-            match (message.kind(), body) {
-                (Kind::Result, Some(body)) => Some(Ok(Reply::Result(body))),
-                (Kind::Error, Some(body)) => Some(Ok(Reply::Error(body))),
-                // A request of the server that shares our id is its own.
-                _ => {
-                    link.take(&message);
-                    None
-                }
-            }
-        }
-        Ok(message) => {
-            link.take(&message);
-            None
-        }
-        Err(EnvelopeError::NotJsonRpc { id: Some(found), is_answer: true, .. })
-            if found.as_u64() == Some(id) =>
-        {
-            Some(Err(RequestError::InvalidResponse))
-        }
-        Err(error) => {
-            tracing::debug!(%error, "message of an upstream refused");
-            None
-        }
-    }
-}
-
-async fn read_stream(
-    link: &Arc<Link>,
-    id: u64,
-    mut response: Answer,
-) -> Result<Reply, RequestError> {
-    let mut decoder = Decoder::new(link.max_message_bytes);
-    loop {
-        let chunk = response
-            .chunk()
-            .await
-            .map_err(|cause| RequestError::Unknown(SendFailure::Broken(cause)))?;
-        let Some(chunk) = chunk else {
-            let cause = "the answer's stream ended without an answer".to_owned();
-            return Err(RequestError::Unknown(SendFailure::Broken(cause)));
-        };
-        decoder.push(&chunk);
-        loop {
-            match decoder.next() {
-                Ok(Some(event)) if event.event == "message" && !event.data.is_empty() => {
-                    if let Some(reply) = own_answer(link, id, event.data) {
-                        finish_stream(link, response);
-                        return reply;
-                    }
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(SseError::TooLarge(limit)) => return Err(RequestError::TooLarge(limit)),
-            }
-        }
-    }
-}
-
-/// The server ends the stream after the answer; read to its end, the connection can be used again.
-fn finish_stream(link: &Arc<Link>, mut response: Answer) {
-    // The end has mostly come with the answer: then there is nothing to wait for.
-    if let Some(Ok(None)) = response.chunk().now_or_never() {
-        return;
-    }
-    link.spawn_detached(async move {
-        let _ = response.body(MAX_REFUSAL_BYTES).await;
-    });
-}
-
-/// Starts the task that listens for messages that belong to no request. A server may have no such
-/// stream, and may end it at any time; no call depends on it.
-pub(super) fn start_listening(link: &Arc<Link>) {
-    let link = Arc::clone(link);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = listen(&link) => {}
-            _ = link.events.end.wait() => {}
-        }
-    });
-}
-
-/// How long until a stream that ended is asked for again, and the longest such pause.
-const LISTEN_PAUSE: Duration = Duration::from_secs(1);
-const MAX_LISTEN_PAUSE: Duration = Duration::from_secs(30);
-
-async fn listen(link: &Arc<Link>) {
-    let super::outbound::Outbound::Http(session) = &link.outbound else {
-        return;
-    };
-    let mut last_event: Option<String> = None;
-    let mut pause = LISTEN_PAUSE;
-    let mut ever = false;
-    loop {
-        if let Some(response) = session.listen(last_event.as_deref()).await {
-            ever = true;
-            let mut decoder = Decoder::new(link.max_message_bytes);
-            if read_listened(link, response, &mut decoder).await {
-                pause = LISTEN_PAUSE;
-            }
-            last_event = decoder.last_id().map(str::to_owned).or(last_event);
-            if let Some(retry) = decoder.retry_ms() {
-                pause = Duration::from_millis(retry).clamp(LISTEN_PAUSE, MAX_LISTEN_PAUSE);
-            }
-        } else if !ever {
-            return;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(MAX_LISTEN_PAUSE);
-    }
-}
-
-/// Reads a listening stream to its end; whether it brought anything.
-async fn read_listened(
-    link: &Arc<Link>,
-    mut response: reqwest::Response,
-    decoder: &mut Decoder,
-) -> bool {
-    let mut any = false;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        decoder.push(&chunk);
-        loop {
-            match decoder.next() {
-                Ok(Some(event)) if event.event == "message" && !event.data.is_empty() => {
-                    any = true;
-                    link.receive(event.data);
-                }
-                Ok(Some(_)) => any = true,
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "listening stream of an upstream given up");
-                    return any;
-                }
-            }
-        }
-    }
-    any
 }

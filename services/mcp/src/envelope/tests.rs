@@ -101,6 +101,34 @@ fn what_is_no_message_is_refused_with_its_id_where_it_has_one() {
 }
 
 #[test]
+fn a_message_has_few_members_and_a_method_of_bounded_length() {
+    let with = |count: usize| {
+        let more: String = (0..count).map(|n| format!(r#","x{n}":1"#)).collect();
+        format!(r#"{{"jsonrpc":"2.0","method":"a"{more}}}"#)
+    };
+    assert!(parse(&with(Envelope::MAX_MEMBERS - 2)).is_ok());
+    assert_eq!(reason(&with(Envelope::MAX_MEMBERS - 1)), "too many members");
+    let method = |bytes: usize| format!(r#"{{"jsonrpc":"2.0","method":"{}"}}"#, "m".repeat(bytes));
+    assert!(parse(&method(Envelope::MAX_METHOD_BYTES)).is_ok());
+    assert_eq!(reason(&method(Envelope::MAX_METHOD_BYTES + 1)), "method is too long");
+    let wide = format!(r#"{{{}"z":1}}"#, r#""a":1,"#.repeat(scan::MAX_MEMBERS));
+    let wide = Envelope::parse(wide.into(), usize::MAX).unwrap_err();
+    assert_eq!((&wide, wide.code()), (&EnvelopeError::TooWide, code::INVALID_REQUEST));
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over_once() {
+    let message = "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}";
+    let envelope = parse(message).unwrap();
+    assert_eq!(envelope.frame(), &message[3..]);
+    assert_eq!(&envelope.frame()[envelope.body_span().unwrap()], b"{}");
+    assert_eq!(parse(&format!("\u{feff}{message}")), Err(EnvelopeError::NotJson));
+    let batch = Bytes::from_static("\u{feff} [1]".as_bytes());
+    assert!(is_batch(&batch));
+    assert_eq!(split_batch(&batch, 1).unwrap(), [Bytes::from("1")]);
+}
+
+#[test]
 fn parts_are_slices_of_the_frame() {
     let frame = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"result":{"a":"b"}}"#);
     let body = Envelope::parse(frame.clone(), LIMIT).unwrap().body().unwrap();

@@ -11,6 +11,9 @@ pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The revision of a request (since 2025-06-18).
 pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
+/// The last event that a client got of a stream that it wants to resume.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// Why a header is refused; answered with 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderRefusal {
@@ -50,6 +53,15 @@ pub fn accepts_message_answers(headers: &HeaderMap) -> bool {
     accepts(headers, "application", "json") && accepts_event_stream(headers)
 }
 
+/// Whether a client is answered with a stream where JSON would do: it takes nothing else, or names
+/// streams before JSON.
+#[must_use]
+pub fn prefers_event_stream(headers: &HeaderMap) -> bool {
+    let stream = place(headers, "text", "event-stream");
+    let json = place(headers, "application", "json");
+    stream.is_some_and(|stream| json.is_none_or(|json| stream < json))
+}
+
 /// Whether a body is declared as JSON; else 415.
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {
@@ -61,12 +73,17 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn accepts(headers: &HeaderMap, kind: &str, subkind: &str) -> bool {
+    place(headers, kind, subkind).is_some()
+}
+
+/// Where among the ranges that a client names the first is that takes this kind of answer.
+fn place(headers: &HeaderMap, kind: &str, subkind: &str) -> Option<usize> {
     headers
         .get_all(ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|range| {
+        .position(|range| {
             let mut parts = range.split(';');
             let essence = parts.next().unwrap_or_default().trim();
             // A weight of zero means "not this one".
@@ -120,6 +137,18 @@ mod tests {
         assert!(!both(&[]));
         assert!(accepts_event_stream(&with(ACCEPT, &["text/event-stream"])));
         assert!(!accepts_event_stream(&with(ACCEPT, &["text/html"])));
+    }
+
+    #[test]
+    fn a_stream_is_preferred_where_it_is_named_first_or_alone() {
+        let prefers = |values: &[&'static str]| prefers_event_stream(&with(ACCEPT, values));
+        assert!(prefers(&["text/event-stream, application/json"]));
+        assert!(prefers(&["text/event-stream"]));
+        assert!(prefers(&["application/json;q=0, text/event-stream"]));
+        assert!(!prefers(&["application/json", "text/event-stream"]));
+        assert!(!prefers(&["*/*"]));
+        assert!(!prefers(&["application/json"]));
+        assert!(!prefers(&[]));
     }
 
     #[test]

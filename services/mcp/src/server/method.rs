@@ -21,6 +21,20 @@ pub enum Method {
     Complete,
     /// `logging/setLevel`.
     SetLogLevel,
+    /// `resources/subscribe`: routed by `params.uri`.
+    Subscribe,
+    /// `resources/unsubscribe`: routed by `params.uri`.
+    Unsubscribe,
+    /// `tasks/get`: routed by `params.taskId`, as are those of one task that follow.
+    GetTask,
+    /// `tasks/result`.
+    TaskResult,
+    /// `tasks/update` (tasks extension): routed by `params.taskId`. Sessions do not have it.
+    UpdateTask,
+    /// `tasks/cancel`.
+    CancelTask,
+    /// `tasks/list`: asked of every server that has tasks.
+    ListTasks,
 }
 
 impl Method {
@@ -35,6 +49,12 @@ impl Method {
             "resources/read" => Self::ReadResource,
             "completion/complete" => Self::Complete,
             "logging/setLevel" => Self::SetLogLevel,
+            "resources/subscribe" => Self::Subscribe,
+            "resources/unsubscribe" => Self::Unsubscribe,
+            "tasks/get" => Self::GetTask,
+            "tasks/result" => Self::TaskResult,
+            "tasks/cancel" => Self::CancelTask,
+            "tasks/list" => Self::ListTasks,
             other => Self::List(ListKind::of_method(other)?),
         })
     }
@@ -51,6 +71,13 @@ impl Method {
             Self::ReadResource => "resources/read",
             Self::Complete => "completion/complete",
             Self::SetLogLevel => "logging/setLevel",
+            Self::Subscribe => "resources/subscribe",
+            Self::Unsubscribe => "resources/unsubscribe",
+            Self::GetTask => "tasks/get",
+            Self::TaskResult => "tasks/result",
+            Self::UpdateTask => "tasks/update",
+            Self::CancelTask => "tasks/cancel",
+            Self::ListTasks => "tasks/list",
         }
     }
 
@@ -59,10 +86,16 @@ impl Method {
     pub const fn routed_by(self) -> Option<&'static [&'static str]> {
         match self {
             Self::CallTool | Self::GetPrompt => Some(&["name"]),
-            Self::ReadResource => Some(&["uri"]),
-            Self::Initialize | Self::Ping | Self::List(_) | Self::Complete | Self::SetLogLevel => {
-                None
+            Self::ReadResource | Self::Subscribe | Self::Unsubscribe => Some(&["uri"]),
+            Self::GetTask | Self::TaskResult | Self::UpdateTask | Self::CancelTask => {
+                Some(&["taskId"])
             }
+            Self::Initialize
+            | Self::Ping
+            | Self::List(_)
+            | Self::Complete
+            | Self::SetLogLevel
+            | Self::ListTasks => None,
         }
     }
 }
@@ -76,6 +109,7 @@ pub fn is_client_notification(method: &str) -> bool {
             | "notifications/cancelled"
             | "notifications/progress"
             | "notifications/roots/list_changed"
+            | "notifications/tasks/status"
     )
 }
 
@@ -94,6 +128,12 @@ mod tests {
             Method::ReadResource,
             Method::Complete,
             Method::SetLogLevel,
+            Method::Subscribe,
+            Method::Unsubscribe,
+            Method::GetTask,
+            Method::TaskResult,
+            Method::CancelTask,
+            Method::ListTasks,
         ];
         for method in lists.into_iter().chain(others) {
             assert_eq!(Method::parse(method.as_str()), Some(method));

@@ -9,6 +9,8 @@ use crate::envelope::{self, Id};
 use crate::splice::{self, SpliceError};
 use crate::sse::EventText;
 
+use super::EventId;
+
 /// The result of `ping` and of other requests that only want to be acknowledged.
 pub const EMPTY_RESULT: &[u8] = b"{}";
 
@@ -42,6 +44,22 @@ pub fn sse_message(message: &[u8]) -> Bytes {
     EventText { event: Some("message"), data: message, ..EventText::default() }.encode()
 }
 
+/// A message as an SSE event that a client can resume after.
+#[must_use]
+pub fn sse_event(id: EventId, message: &[u8]) -> Bytes {
+    let id = id.to_string();
+    EventText { event: Some("message"), id: Some(&id), data: message, ..EventText::default() }
+        .encode()
+}
+
+/// The event without data that a stream opens with (since 2025-11-25): from then on it can be
+/// resumed, after as long as it says.
+#[must_use]
+pub fn sse_priming(id: EventId, retry_ms: u64) -> Bytes {
+    let id = id.to_string();
+    EventText { id: Some(&id), retry_ms: Some(retry_ms), ..EventText::default() }.encode()
+}
+
 /// The first event of a legacy SSE stream: where messages are posted to.
 #[must_use]
 pub fn sse_endpoint(uri: &str) -> Bytes {
@@ -68,5 +86,13 @@ mod tests {
     fn a_stream_starts_with_its_endpoint() {
         assert_eq!(sse_endpoint("/m?s=1"), "event: endpoint\ndata: /m?s=1\n\n".as_bytes());
         assert_eq!(sse_message(b"{}"), "event: message\ndata: {}\n\n".as_bytes());
+    }
+
+    #[test]
+    fn events_have_ids_and_the_first_one_has_no_data() {
+        let id = EventId { stream: 3, event: 0 };
+        assert_eq!(sse_priming(id, 500), "id: 3-0\nretry: 500\ndata: \n\n".as_bytes());
+        let id = EventId { stream: 3, event: 1 };
+        assert_eq!(sse_event(id, b"{}"), "event: message\nid: 3-1\ndata: {}\n\n".as_bytes());
     }
 }

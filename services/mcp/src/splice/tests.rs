@@ -25,6 +25,7 @@ fn a_routed_key_that_is_there_twice_is_refused() {
     let twice = br#"{"name":"a","n\u0061me":"b"}"#;
     assert_eq!(find(twice, &["name"]), Err(SpliceError::Ambiguous));
     assert_eq!(set(twice, &["name"], b"1"), Err(SpliceError::Ambiguous));
+    assert_eq!(remove(twice, &["name"]), Err(SpliceError::Ambiguous));
     // Other members may repeat: they route nothing.
     let other = br#"{"x":1,"x":2,"name":"a"}"#;
     assert_eq!(
@@ -72,6 +73,22 @@ fn members_are_removed_with_one_comma() {
     }
     assert_eq!(remove(b"{}", &["a"]), Ok(None));
     assert_eq!(remove(b"[]", &["a"]), Ok(None));
+}
+
+#[test]
+fn halves_of_characters_are_mended_and_nothing_else() {
+    let mended = |json: &'static str| {
+        let json = mend(&Bytes::from_static(json.as_bytes()));
+        text(&json).to_owned()
+    };
+    for whole in [r#""\ud83d\ude00""#, r#""\\ud800""#, r#""\\\"\u0041""#, "{}", ""] {
+        assert_eq!(mended(whole), whole);
+    }
+    assert_eq!(
+        mended(r#"["\ud83d","\ude00\ud83d","\uDFFFx"]"#),
+        r#"["\ufffd","\ufffd\ufffd","\ufffdx"]"#
+    );
+    assert_eq!(mended(r#""\ud83d\ud83d\ude00""#), r#""\ufffd\ud83d\ude00""#);
 }
 
 #[test]

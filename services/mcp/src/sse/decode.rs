@@ -2,6 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::envelope::BYTE_ORDER_MARK;
+
 /// Why a stream cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SseError {
@@ -36,6 +38,8 @@ pub struct Decoder {
     after_cr: bool,
     event: String,
     data: Option<Data>,
+    /// The id of the event that is being read; it counts once the event is complete.
+    next_id: Option<String>,
     last_id: Option<String>,
     retry_ms: Option<u64>,
 }
@@ -73,6 +77,9 @@ impl Data {
 }
 
 impl Decoder {
+    /// The longest event id that is kept, in bytes: it has to fit into a header.
+    pub const MAX_ID_BYTES: usize = 1024;
+
     /// A decoder for one stream.
     #[must_use]
     pub fn new(max_event_bytes: usize) -> Self {
@@ -84,6 +91,7 @@ impl Decoder {
             after_cr: false,
             event: String::new(),
             data: None,
+            next_id: None,
             last_id: None,
             retry_ms: None,
         }
@@ -94,7 +102,8 @@ impl Decoder {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// The last event id the stream named, for a request to resume.
+    /// The id of the last complete event that had one, for a request to resume; empty if the
+    /// sender took it back. Ids of more than [`Self::MAX_ID_BYTES`] count as none.
     #[must_use]
     pub fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
@@ -115,7 +124,12 @@ impl Decoder {
         while let Some(line) = self.line()? {
             if !line.is_empty() {
                 self.field(line)?;
-            } else if let Some(data) = self.data.take() {
+                continue;
+            }
+            if let Some(id) = self.next_id.take() {
+                self.last_id = Some(id);
+            }
+            if let Some(data) = self.data.take() {
                 let mut event = std::mem::take(&mut self.event);
                 if event.is_empty() {
                     event.push_str("message");
@@ -136,7 +150,7 @@ impl Decoder {
             }
         }
         if !self.started {
-            const MARK: &[u8] = b"\xEF\xBB\xBF";
+            const MARK: &[u8] = BYTE_ORDER_MARK;
             if self.buffer.len() < MARK.len() && MARK.starts_with(&self.buffer) {
                 return Ok(None);
             }
@@ -187,10 +201,12 @@ impl Decoder {
             }
             b"event" => self.event = String::from_utf8_lossy(&value).into_owned(),
             b"id" if !value.contains(&0) => {
-                self.last_id = Some(String::from_utf8_lossy(&value).into_owned());
+                let id = if value.len() > Self::MAX_ID_BYTES { &[] } else { &value[..] };
+                self.next_id = Some(String::from_utf8_lossy(id).into_owned());
             }
             b"retry" => {
                 let digits = std::str::from_utf8(&value).ok();
+                let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
                 self.retry_ms = digits.and_then(|digits| digits.parse().ok()).or(self.retry_ms);
             }
             _ => {}
@@ -240,11 +256,28 @@ mod tests {
 
     #[test]
     fn ids_and_retry_are_kept() {
-        let mut decoder = Decoder::new(100);
-        decoder.push(b"id: 5\nretry: 20\ndata: x\n\nid: a\0b\nretry: no\n\n");
+        let mut decoder = Decoder::new(5000);
+        decoder.push(b"id: 5\nretry: 20\ndata: x\n\nid: a\0b\nretry: +7\n\n");
         while decoder.next().unwrap().is_some() {}
         assert_eq!(decoder.last_id(), Some("5"));
         assert_eq!(decoder.retry_ms(), Some(20));
+        decoder.push(&[b"id: ", &[b'x'; Decoder::MAX_ID_BYTES + 1][..], b"\n\n"].concat());
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.last_id(), Some(""));
+    }
+
+    #[test]
+    fn an_id_counts_when_its_event_is_complete() {
+        let mut decoder = Decoder::new(100);
+        decoder.push(b"id: 1\ndata: a\n\nid: 2\ndata: cut");
+        assert!(decoder.next().unwrap().is_some());
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.last_id(), Some("1"));
+        // Also that of an event which has nothing to say.
+        decoder.push(b"\n\nid: 3\n\n");
+        assert!(decoder.next().unwrap().is_some());
+        assert_eq!(decoder.next(), Ok(None));
+        assert_eq!(decoder.last_id(), Some("3"));
     }
 
     #[test]
@@ -257,6 +290,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn where_the_chunks_are_cut_changes_nothing(
+            stream in "(\u{feff})?((data|event|id|retry|x)?:? ?[a-zé0-9]{0,4}(\r\n|\n|\r)){0,12}",
+            sizes in proptest::collection::vec(1_usize..7, 1..9),
+            limit in 0_usize..40,
+        ) {
+            let mut rest = stream.as_bytes();
+            let mut chunks = Vec::new();
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (chunk, tail) = rest.split_at((*size).min(rest.len()));
+                chunks.push(chunk);
+                rest = tail;
+            }
+            prop_assert_eq!(read(&[stream.as_bytes()], limit), read(&chunks, limit));
+        }
+
         #[test]
         fn what_is_encoded_is_read_back_however_it_is_cut(
             data in "[a-z:\\n é]{0,40}",

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use mcp::ListKind;
 use mcp::client::{
-    CatalogueOutcome, ClientOptions, Connected, LearnLimits, ListError, ListFailure,
-    learn_catalogue,
+    CatalogueOutcome, Connected, LearnLimits, ListError, ListFailure, learn_catalogue,
 };
 use serde_json::{Value, json};
 
-use crate::peer::{Peer, soon};
+use crate::peer::{Peer, sessions, soon};
 
 fn keys(outcome: &CatalogueOutcome, kind: ListKind) -> Vec<&str> {
     outcome.catalogue.items(kind).iter().map(mcp::catalogue::Item::key).collect()
@@ -20,7 +19,7 @@ async fn learn(
     limits: LearnLimits,
     answer: impl Fn(&str, &Value) -> Option<Value>,
 ) -> (CatalogueOutcome, Vec<String>) {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     let Connected { connection, .. } = &connected;
     let mut asked = Vec::new();
     let serve = async {
@@ -104,6 +103,17 @@ async fn each_fault_of_a_list_has_its_name() {
     assert_eq!(fault(json!({"tools": nine})).await, ListError::TooMuch("items"));
     let large = json!({"name": "x".repeat(500)});
     assert_eq!(fault(json!({"tools": [large]})).await, ListError::TooMuch("bytes"));
+}
+
+#[tokio::test]
+async fn an_item_without_a_readable_name_hides_no_other() {
+    let odd = |method: &str, params: &Value| match method {
+        "tools/list" => Some(json!({"tools": [{"name": 7}, {"name": "a"}, null, {"title": "x"}]})),
+        _ => usual(method, params),
+    };
+    let (outcome, _) = learn(LearnLimits::default(), odd).await;
+    assert_eq!(outcome.failures, []);
+    assert_eq!(keys(&outcome, ListKind::Tools), ["a"]);
 }
 
 #[tokio::test]

@@ -3,9 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail by panicking, too")]
 
+mod asked;
 mod learn;
+mod listen;
 mod peer;
+mod probe;
 mod sse;
+mod stateless;
 mod stdio;
 mod stdio_failures;
 mod streamable;

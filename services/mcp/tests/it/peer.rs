@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use bytes::Bytes;
-use mcp::client::{ClientOptions, Connected, Connector, Events, HttpTarget, Target};
-use mcp::client::{ConnectError, Connection, Pending, RequestOptions};
+use mcp::client::{ClientOptions, Connected, Connector, EraChoice, Events, HttpTarget, Target};
+use mcp::client::{ConnectError, Connection, ConnectionEvent, Pending, RequestOptions};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines};
 use tokio::sync::{mpsc, oneshot};
@@ -27,12 +27,30 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("took too long")
 }
 
+/// Options of a client that knows that the server has sessions.
+pub(crate) fn sessions() -> ClientOptions {
+    ClientOptions { era: EraChoice::Sessions, ..ClientOptions::default() }
+}
+
 pub(crate) fn initialize_result() -> Value {
     json!({
         "protocolVersion": "2025-06-18",
         "capabilities": {"tools": {"listChanged": true}, "resources": {}, "prompts": {}},
         "serverInfo": {"name": "peer", "version": "1"},
         "instructions": "be kind",
+    })
+}
+
+/// What a stateless server says of itself.
+pub(crate) fn discovered(capabilities: Value) -> Value {
+    json!({
+        "resultType": "complete",
+        "supportedVersions": ["2026-07-28"],
+        "capabilities": capabilities,
+        "instructions": "be quick",
+        "ttlMs": 0,
+        "cacheScope": "private",
+        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "peer", "version": "2"}},
     })
 }
 
@@ -274,12 +292,20 @@ pub(crate) async fn connect(
     soon(Connector::new().connect(target, options)).await
 }
 
+/// The event that a notification becomes.
+pub(crate) fn note(method: &str, params: &str) -> ConnectionEvent {
+    ConnectionEvent::Notification {
+        method: method.to_owned(),
+        params: Bytes::copy_from_slice(params.as_bytes()),
+    }
+}
+
 /// What a log line would show of these.
 pub(crate) fn shown(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}")
 }
 
 /// Events that are waited for with patience.
-pub(crate) async fn next_event(events: &mut Events) -> mcp::client::ConnectionEvent {
+pub(crate) async fn next_event(events: &mut Events) -> ConnectionEvent {
     soon(events.next()).await.expect("the events ended")
 }

@@ -10,7 +10,7 @@ use mcp::client::{
 use serde_json::json;
 
 use crate::peer::{
-    EventWriter, HttpPeer, call, connect, initialize_result, next_event, shown, soon,
+    EventWriter, HttpPeer, call, connect, initialize_result, next_event, sessions, shown, soon,
 };
 
 /// Plays the server until the session is open.
@@ -34,7 +34,7 @@ async fn open(peer: &mut HttpPeer) -> EventWriter {
 async fn connected() -> (HttpPeer, EventWriter, Connected) {
     let mut peer = HttpPeer::start().await;
     let target = Target::Sse(peer.target("/sse"));
-    let options = ClientOptions::default();
+    let options = sessions();
     let (connected, stream) = tokio::join!(connect(target, &options), open(&mut peer));
     (peer, stream, connected.unwrap())
 }
@@ -158,8 +158,7 @@ async fn a_redirect_within_the_origin_is_followed_and_any_other_is_not() {
 async fn refused(answer: impl AsyncFnOnce(crate::peer::HttpRequest)) -> (HttpPeer, ConnectError) {
     let mut peer = HttpPeer::start().await;
     let target = Target::Sse(peer.target("/any/path?token=canary"));
-    let options =
-        ClientOptions { connect_timeout: Duration::from_millis(300), ..ClientOptions::default() };
+    let options = ClientOptions { connect_timeout: Duration::from_millis(300), ..sessions() };
     let server = async { answer(peer.next().await).await };
     let (connected, ()) = tokio::join!(connect(target, &options), server);
     let error = connected.unwrap_err();
@@ -203,7 +202,7 @@ async fn a_refused_connection_is_unreachable_and_tells_no_secret() {
     assert!(!shown.contains("canary") && shown.contains("x-secret"), "{shown}");
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     target.url.set_port(Some(closed.port())).unwrap();
-    let error = connect(Target::Sse(target), &ClientOptions::default()).await.unwrap_err();
+    let error = connect(Target::Sse(target), &sessions()).await.unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("Failed to connect to SSE server: "), "{text}");
     assert!(text.contains("refused") && !text.contains("canary"), "{text}");

@@ -2,19 +2,18 @@
 
 use bytes::Bytes;
 use mcp::client::{
-    ClientOptions, ConnectionEvent, Connector, Frame, Reply, RequestError, RequestOptions,
-    SendFailure,
+    ConnectionEvent, Connector, Frame, Reply, RequestError, RequestOptions, SendFailure,
 };
-use mcp::{ListKind, Revision};
+use mcp::{ListKind, Protocol, Revision};
 use serde_json::{Value, json};
 
-use crate::peer::{Peer, call, next_event, soon};
+use crate::peer::{Peer, call, next_event, note, sessions, soon};
 
 #[tokio::test]
 async fn a_session_opens_with_initialize_and_initialized() {
     let (mut peer, target) = Peer::new(4096);
     let connector = Connector::new();
-    let options = ClientOptions::default();
+    let options = sessions();
     let server = async {
         let request = peer.read().await;
         assert_eq!(request["jsonrpc"], "2.0");
@@ -28,7 +27,7 @@ async fn a_session_opens_with_initialize_and_initialized() {
     let (connected, ()) = tokio::join!(connector.connect(target, &options), server);
     let connection = connected.unwrap().connection;
     let hello = connection.hello();
-    assert_eq!(hello.revision, Revision::V2025_06_18);
+    assert_eq!(hello.protocol, Protocol::Sessions(Revision::V2025_06_18));
     assert_eq!(hello.instructions.as_deref(), Some("be kind"));
     assert!(hello.to_catalogue().declares("tools"));
     let times = connection.setup_times();
@@ -37,7 +36,7 @@ async fn a_session_opens_with_initialize_and_initialized() {
 
 #[tokio::test]
 async fn a_hundred_calls_at_once_each_get_their_own_answer_in_any_order() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     let pending: Vec<_> =
         (0..100).map(|n| call(&connected.connection, json!({"name": "echo", "n": n}))).collect();
     assert_eq!(connected.connection.in_flight(), 100);
@@ -57,7 +56,7 @@ async fn a_hundred_calls_at_once_each_get_their_own_answer_in_any_order() {
 
 #[tokio::test]
 async fn bodies_pass_byte_for_byte_both_ways() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     let params = r#"{ "name":"x","n":1.0e5 , "big":123456789012345678901,"u":"\u0041\/" }"#;
     let request = connected.connection.request(
         "tools/call",
@@ -80,7 +79,7 @@ async fn bodies_pass_byte_for_byte_both_ways() {
 
 #[tokio::test]
 async fn a_pretty_printed_request_is_still_one_line() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     let params = Bytes::from_static(b"{\n  \"name\": \"x\"\r\n}");
     let pending =
         connected.connection.request("tools/call", Some(params), RequestOptions::default());
@@ -92,7 +91,7 @@ async fn a_pretty_printed_request_is_still_one_line() {
 
 #[tokio::test]
 async fn a_request_of_the_server_with_our_id_is_not_taken_for_the_answer() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, mut connected) = Peer::connected(sessions()).await;
     let pending = call(&connected.connection, json!({}));
     let request = peer.read().await;
     let id = &request["id"];
@@ -101,8 +100,15 @@ async fn a_request_of_the_server_with_our_id_is_not_taken_for_the_answer() {
     let sampling =
         json!({"jsonrpc": "2.0", "id": id, "method": "sampling/createMessage", "params": {}});
     peer.write(sampling).await;
+    let ConnectionEvent::Request(asked) = next_event(&mut connected.events).await else {
+        panic!("no request");
+    };
+    assert_eq!(asked.method, "sampling/createMessage");
+    assert_eq!(asked.params, Some("{}".into()));
+    let refusal = Bytes::from_static(br#"{"code":-1,"message":"User rejected"}"#);
+    connected.connection.respond(&asked.id, Err(refusal)).await.unwrap();
     let refusal = peer.read().await;
-    assert_eq!((&refusal["id"], &refusal["error"]["code"]), (id, &json!(-32601)));
+    assert_eq!((&refusal["id"], &refusal["error"]["code"]), (id, &json!(-1)));
     // An answer under the same digits as a string is not ours either.
     let text = id.to_string();
     peer.write(json!({"jsonrpc": "2.0", "id": text, "result": {"wrong": true}})).await;
@@ -112,7 +118,7 @@ async fn a_request_of_the_server_with_our_id_is_not_taken_for_the_answer() {
 
 #[tokio::test]
 async fn progress_comes_back_under_the_callers_own_token_and_before_the_answer() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     let params = r#"{"name":"x","_meta":{"progressToken":"\u0041b","k":1}}"#;
     let mut pending =
         connected.connection.request("tools/call", Some(params.into()), RequestOptions::default());
@@ -140,7 +146,7 @@ async fn progress_comes_back_under_the_callers_own_token_and_before_the_answer()
 
 #[tokio::test]
 async fn a_cancelled_request_is_cancelled_upstream_under_the_upstreams_id() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     let _first = call(&connected.connection, json!({}));
     let mut pending = call(&connected.connection, json!({}));
     peer.read().await;
@@ -163,13 +169,13 @@ async fn a_cancelled_request_is_cancelled_upstream_under_the_upstreams_id() {
 
 #[tokio::test]
 async fn nothing_is_cancelled_once_the_answer_is_there() {
-    let (mut peer, mut connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, mut connected) = Peer::connected(sessions()).await;
     let mut pending = call(&connected.connection, json!({}));
     let request = peer.read().await;
     peer.answer(&request, json!({"n": 1})).await;
     // What is read after the answer proves that the answer was read.
     peer.write(json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})).await;
-    assert_eq!(next_event(&mut connected.events).await, ConnectionEvent::Log("{}".into()));
+    assert_eq!(next_event(&mut connected.events).await, note("notifications/message", "{}"));
     pending.cancel(None);
     assert!(matches!(soon(pending.next()).await, Some(Ok(Frame::Reply(_)))));
     connected.connection.notify("notifications/mark", None).await.unwrap();
@@ -178,33 +184,32 @@ async fn nothing_is_cancelled_once_the_answer_is_there() {
 
 #[tokio::test]
 async fn what_a_server_says_unasked_becomes_events() {
-    let (mut peer, mut connected) = Peer::connected(ClientOptions::default()).await;
-    let note =
+    let (mut peer, mut connected) = Peer::connected(sessions()).await;
+    let sent =
         |method: &str, params: Value| json!({"jsonrpc": "2.0", "method": method, "params": params});
     for _ in 0..1000 {
-        peer.write(note("notifications/tools/list_changed", json!({}))).await;
+        peer.write(sent("notifications/tools/list_changed", json!({}))).await;
     }
-    peer.write(note("notifications/resources/updated", json!({"uri": "a:b"}))).await;
+    peer.write(sent("notifications/resources/updated", json!({"uri": "a:b"}))).await;
     let mut tools = 0;
     loop {
         match next_event(&mut connected.events).await {
             ConnectionEvent::ListChanged(ListKind::Tools) => tools += 1,
-            ConnectionEvent::ResourceUpdated(params) => {
-                assert_eq!(params, r#"{"uri":"a:b"}"#);
+            other => {
+                assert_eq!(other, note("notifications/resources/updated", r#"{"uri":"a:b"}"#));
                 break;
             }
-            other => panic!("{other:?}"),
         }
     }
     assert!((1..1000).contains(&tools), "{tools}");
-    peer.write(note("notifications/resources/list_changed", json!({}))).await;
+    peer.write(sent("notifications/resources/list_changed", json!({}))).await;
     let event = next_event(&mut connected.events).await;
     assert_eq!(event, ConnectionEvent::ListChanged(ListKind::Resources));
 }
 
 #[tokio::test]
 async fn closing_ends_the_pipe_and_every_request() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     let pending = call(&connected.connection, json!({}));
     peer.read().await;
     soon(connected.connection.close()).await;
@@ -221,7 +226,7 @@ async fn closing_ends_the_pipe_and_every_request() {
 
 #[tokio::test]
 async fn dropping_the_last_handle_ends_the_pipe() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     drop(connected);
     assert!(peer.stdin_ended().await);
 }

@@ -8,14 +8,11 @@ use mcp::client::{
 };
 use serde_json::{Value, json};
 
-use crate::peer::{Peer, call, next_event, soon};
+use crate::peer::{Peer, call, next_event, sessions, soon};
 
 async fn connect_with(answer: impl AsyncFnOnce(Peer, Value)) -> ConnectError {
     let (mut peer, target) = Peer::new(4096);
-    let options = ClientOptions {
-        initialize_timeout: Duration::from_millis(300),
-        ..ClientOptions::default()
-    };
+    let options = ClientOptions { initialize_timeout: Duration::from_millis(300), ..sessions() };
     let connector = Connector::new();
     let server = async {
         let request = peer.read().await;
@@ -53,8 +50,7 @@ async fn each_way_to_fail_at_initialize_has_its_own_cause() {
 
     // A peer that keeps its pipes open and says nothing.
     let (silent, target) = Peer::new(4096);
-    let options =
-        ClientOptions { initialize_timeout: Duration::from_millis(50), ..ClientOptions::default() };
+    let options = ClientOptions { initialize_timeout: Duration::from_millis(50), ..sessions() };
     let error = soon(Connector::new().connect(target, &options)).await.unwrap_err();
     assert_eq!(error, ConnectError::InitializeTimeout);
     drop(silent);
@@ -62,7 +58,7 @@ async fn each_way_to_fail_at_initialize_has_its_own_cause() {
 
 #[tokio::test]
 async fn a_server_that_exits_leaves_sent_requests_unknown_and_later_ones_unsent() {
-    let (mut peer, mut connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, mut connected) = Peer::connected(sessions()).await;
     let pending = call(&connected.connection, json!({}));
     peer.read().await;
     drop(peer);
@@ -83,7 +79,7 @@ async fn a_server_that_exits_leaves_sent_requests_unknown_and_later_ones_unsent(
 async fn requests_that_never_reached_the_pipe_are_known_as_unsent() {
     let (mut peer, target) = Peer::new(256);
     let connector = Connector::new();
-    let options = ClientOptions::default();
+    let options = sessions();
     let (connected, ()) = tokio::join!(connector.connect(target, &options), peer.initialize());
     let connection = connected.unwrap().connection;
     // Nobody reads: the first ones fill the pipe, the rest stay with us.
@@ -102,7 +98,7 @@ async fn requests_that_never_reached_the_pipe_are_known_as_unsent() {
 
 #[tokio::test]
 async fn too_many_requests_are_refused_before_they_are_sent() {
-    let options = ClientOptions { max_in_flight: 2, ..ClientOptions::default() };
+    let options = ClientOptions { max_in_flight: 2, ..sessions() };
     let (mut peer, connected) = Peer::connected(options).await;
     let first = call(&connected.connection, json!({}));
     let _second = call(&connected.connection, json!({}));
@@ -118,8 +114,11 @@ async fn too_many_requests_are_refused_before_they_are_sent() {
 
 #[tokio::test]
 async fn a_request_without_a_sign_of_life_times_out_and_is_cancelled_upstream() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
-    let options = RequestOptions { read_timeout: Some(Duration::from_millis(100)) };
+    let (mut peer, connected) = Peer::connected(sessions()).await;
+    let options = RequestOptions {
+        read_timeout: Some(Duration::from_millis(100)),
+        ..RequestOptions::default()
+    };
     let params = Some(r#"{"_meta":{"progressToken":1}}"#.into());
     let mut pending = connected.connection.request("tools/call", params, options);
     let request = peer.read().await;
@@ -137,7 +136,7 @@ async fn a_request_without_a_sign_of_life_times_out_and_is_cancelled_upstream() 
 
 #[tokio::test]
 async fn output_that_is_no_message_is_reported_and_harms_nothing() {
-    let options = ClientOptions { max_message_bytes: 2000, ..ClientOptions::default() };
+    let options = ClientOptions { max_message_bytes: 2000, ..sessions() };
     let (mut peer, mut connected) = Peer::connected(options).await;
     let pending = call(&connected.connection, json!({}));
     let request = peer.read().await;
@@ -155,7 +154,7 @@ async fn output_that_is_no_message_is_reported_and_harms_nothing() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_response_fails_its_own_request_only() {
-    let (mut peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (mut peer, connected) = Peer::connected(sessions()).await;
     let bad = call(&connected.connection, json!({}));
     let good = call(&connected.connection, json!({}));
     let (first, second) = (peer.read().await, peer.read().await);
@@ -169,7 +168,7 @@ async fn an_answer_that_is_no_response_fails_its_own_request_only() {
 
 #[tokio::test]
 async fn parameters_that_cannot_be_rewritten_safely_are_refused() {
-    let (_peer, connected) = Peer::connected(ClientOptions::default()).await;
+    let (_peer, connected) = Peer::connected(sessions()).await;
     let params = r#"{"_meta":{"progressToken":1},"_meta":{"progressToken":2}}"#;
     let options = RequestOptions::default();
     let pending = connected.connection.request("tools/call", Some(params.into()), options);

@@ -3,10 +3,12 @@
 use mcp::client::{
     ClientOptions, Connected, ConnectionEvent, Frame, Reply, RequestError, RequestOptions, Target,
 };
-use mcp::{ListKind, Revision};
+use mcp::{ListKind, Protocol, Revision};
 use serde_json::json;
 
-use crate::peer::{HttpPeer, call, connect, initialize_result, next_event, soon};
+use crate::peer::{
+    EventWriter, HttpPeer, call, connect, initialize_result, next_event, sessions, soon,
+};
 
 /// Plays the server until the session is open.
 async fn open(peer: &mut HttpPeer, session: bool) {
@@ -34,9 +36,25 @@ pub(crate) async fn connected(session: bool) -> (HttpPeer, Connected) {
     (peer, connected)
 }
 
+/// The same with a stream for messages that belong to no request, which is open.
+pub(crate) async fn connected_listening() -> (HttpPeer, Connected, EventWriter) {
+    let mut peer = HttpPeer::start().await;
+    peer.allow_listening();
+    let target = Target::StreamableHttp(peer.target("/mcp"));
+    let options = sessions();
+    let server = async {
+        open(&mut peer, true).await;
+        let get = peer.next().await;
+        assert_eq!(get.header("accept"), Some("text/event-stream"));
+        get.stream()
+    };
+    let (connected, stream) = tokio::join!(connect(target, &options), server);
+    (peer, connected.unwrap(), stream)
+}
+
 async fn connected_to(peer: &mut HttpPeer, session: bool) -> Connected {
     let target = Target::StreamableHttp(peer.target("/mcp"));
-    let options = ClientOptions { max_message_bytes: 100_000, ..ClientOptions::default() };
+    let options = ClientOptions { max_message_bytes: 100_000, ..sessions() };
     let (connected, ()) = tokio::join!(connect(target, &options), open(peer, session));
     connected.unwrap()
 }
@@ -44,7 +62,7 @@ async fn connected_to(peer: &mut HttpPeer, session: bool) -> Connected {
 #[tokio::test]
 async fn a_json_answer_comes_back_byte_for_byte_over_a_kept_connection() {
     let (mut peer, connected) = connected(true).await;
-    assert_eq!(connected.connection.hello().revision, Revision::V2025_06_18);
+    assert_eq!(connected.connection.hello().protocol, Protocol::Sessions(Revision::V2025_06_18));
     for _ in 0..20 {
         let pending = tokio::spawn(call(&connected.connection, json!({"name": "x"})).reply());
         let post = peer.next_message("tools/call").await;

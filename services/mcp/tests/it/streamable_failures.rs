@@ -8,7 +8,7 @@ use mcp::client::{
 };
 use serde_json::json;
 
-use crate::peer::{HttpPeer, HttpRequest, call, connect, next_event, soon};
+use crate::peer::{HttpPeer, HttpRequest, call, connect, next_event, sessions, soon};
 use crate::streamable::connected;
 
 /// The failure of a call that the server answers as it is told to.
@@ -128,7 +128,7 @@ async fn each_way_to_fail_at_initialize_has_its_own_text() {
         let (connected, ()) = tokio::join!(connect(target, &options), server);
         connected.unwrap_err()
     };
-    let options = ClientOptions::default;
+    let options = sessions;
     let error = attempt(options(), |post| post.status(401)).await;
     assert_eq!(
         (error.to_string().as_str(), error.stage()),
@@ -138,10 +138,7 @@ async fn each_way_to_fail_at_initialize_has_its_own_text() {
     assert_eq!(error.to_string(), "Invalid JSON-RPC 2.0 response");
     let error = attempt(options(), |post| post.result(json!({"protocolVersion": 1}))).await;
     assert_eq!(error, ConnectError::InvalidResponse);
-    let short = ClientOptions {
-        initialize_timeout: Duration::from_millis(100),
-        ..ClientOptions::default()
-    };
+    let short = ClientOptions { initialize_timeout: Duration::from_millis(100), ..sessions() };
     let error = attempt(short, std::mem::forget).await;
     assert_eq!(error, ConnectError::InitializeTimeout);
 }
@@ -153,7 +150,7 @@ async fn a_wrong_ca_file_is_a_fault_of_the_configuration() {
     std::fs::write(&garbage, "no certificate").unwrap();
     for ca_file in [directory.path().join("absent.pem"), garbage] {
         let peer = HttpPeer::start().await;
-        let options = ClientOptions { ca_file: Some(ca_file), ..ClientOptions::default() };
+        let options = ClientOptions { ca_file: Some(ca_file), ..sessions() };
         let error = connect(Target::Sse(peer.target("/sse")), &options).await.unwrap_err();
         assert!(matches!(error, ConnectError::Configuration(_)), "{error:?}");
         assert_eq!(error.stage(), Stage::Configure);
@@ -167,7 +164,7 @@ async fn a_configured_proxy_is_used() {
     let mut target = peer.target("/mcp");
     target.url.set_host(Some("upstream.invalid")).unwrap();
     let url = format!("http://{}", proxy.address).parse().unwrap();
-    let options = ClientOptions { proxy: Some(url), ..ClientOptions::default() };
+    let options = ClientOptions { proxy: Some(url), ..sessions() };
     let server = async {
         let request = proxy.next().await;
         assert_eq!(request.uri.host(), Some("upstream.invalid"));

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::peer::{connect, initialize_result};
+use crate::peer::{connect, initialize_result, sessions};
 
 /// An authority and a server configuration with a certificate of it for `localhost`.
 fn authority() -> (String, ServerConfig) {
@@ -80,9 +80,9 @@ async fn a_private_authority_is_trusted_where_it_is_configured_and_nowhere_else(
         let headers = http::HeaderMap::new();
         connect(Target::StreamableHttp(HttpTarget { url, headers }), &options).await
     };
-    let trusting = || ClientOptions { ca_file: Some(ca_file.clone()), ..ClientOptions::default() };
+    let trusting = || ClientOptions { ca_file: Some(ca_file.clone()), ..sessions() };
     attempt("localhost", trusting()).await.unwrap();
-    let stranger = attempt("localhost", ClientOptions::default()).await.unwrap_err();
+    let stranger = attempt("localhost", sessions()).await.unwrap_err();
     assert!(matches!(stranger, ConnectError::Unreachable { .. }), "{stranger:?}");
     assert!(stranger.to_string().contains("certificate"), "{stranger}");
     let other_name = attempt("127.0.0.1", trusting()).await.unwrap_err();

@@ -5,7 +5,7 @@ use proto::control::v1 as pb;
 use serde_json::{Value, json};
 
 use super::table::{print, say};
-use crate::cli::{AuditMode, InProject, Naming, ProjectCommand, Remote};
+use crate::cli::{AuditMode, InProject, Naming, ProjectCommand, Remote, ToolPinning};
 use crate::remote::{Session, explain};
 
 /// Runs one of the commands on projects.
@@ -13,7 +13,9 @@ pub(crate) async fn run(command: ProjectCommand) -> Result<()> {
     match command {
         ProjectCommand::List(remote) => list(remote).await,
         ProjectCommand::Create { name, id, remote } => create(name, id, remote).await,
-        ProjectCommand::Set { audit_mode, naming, target } => set(audit_mode, naming, target).await,
+        ProjectCommand::Set { audit_mode, naming, tool_pinning, target } => {
+            set(audit_mode, naming, tool_pinning, target).await
+        }
     }
 }
 
@@ -27,6 +29,11 @@ fn row(project: &pb::Project) -> Value {
         "audit_mode":
             project.audit_mode().as_str_name().trim_start_matches("AUDIT_MODE_").to_lowercase(),
         "naming": project.naming().as_str_name().trim_start_matches("NAMING_").to_lowercase(),
+        "tool_pinning": project
+            .tool_pinning()
+            .as_str_name()
+            .trim_start_matches("TOOL_PINNING_")
+            .to_lowercase(),
         "sse_url": project.sse_url,
         "mcp_url": project.mcp_url,
     })
@@ -63,6 +70,7 @@ async fn create(name: String, id: Option<String>, remote: Remote) -> Result<()> 
 async fn set(
     audit_mode: Option<AuditMode>,
     naming: Option<Naming>,
+    tool_pinning: Option<ToolPinning>,
     target: InProject,
 ) -> Result<()> {
     let session = Session::open(&target.remote).await?;
@@ -86,8 +94,16 @@ async fn set(
         });
         paths.push("naming".to_owned());
     }
+    if let Some(pinning) = tool_pinning {
+        project.set_tool_pinning(match pinning {
+            ToolPinning::Off => pb::ToolPinning::Off,
+            ToolPinning::Warn => pb::ToolPinning::Warn,
+            ToolPinning::Block => pb::ToolPinning::Block,
+        });
+        paths.push("tool_pinning".to_owned());
+    }
     if paths.is_empty() {
-        say("nothing to change: give --audit-mode or --naming");
+        say("nothing to change: give --audit-mode, --naming or --tool-pinning");
         return Ok(());
     }
     let request = pb::UpdateProjectRequest {

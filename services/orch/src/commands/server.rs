@@ -7,14 +7,14 @@ use proto::control::v1 as pb;
 use serde_json::{Value, json};
 
 use super::table::{print, say};
-use crate::cli::{HttpTransport, InProject, NamedServer, ServerCommand};
+use crate::cli::{HttpTransport, InProject, Isolation, NamedServer, ServerCommand};
 use crate::remote::{Session, explain};
 
 /// Runs one of the commands on servers.
 pub(crate) async fn run(command: ServerCommand) -> Result<ExitCode> {
     match command {
         ServerCommand::List(target) => list(target).await?,
-        ServerCommand::Add { name, url, transport, headers, env, command, target } => {
+        ServerCommand::Add { name, url, transport, headers, env, isolation, command, target } => {
             let spec = pb::ServerSpec {
                 name,
                 transport: transport_of(url.is_some(), transport).into(),
@@ -23,6 +23,7 @@ pub(crate) async fn run(command: ServerCommand) -> Result<ExitCode> {
                 env: env.into_iter().collect(),
                 url: url.unwrap_or_default(),
                 headers: headers.into_iter().collect(),
+                isolation: isolation.map_or(pb::Isolation::Unspecified, isolation_of).into(),
                 ..pb::ServerSpec::default()
             };
             add(spec, target).await?;
@@ -46,6 +47,13 @@ fn transport_of(has_url: bool, named: Option<HttpTransport>) -> pb::Transport {
     }
 }
 
+fn isolation_of(named: Isolation) -> pb::Isolation {
+    match named {
+        Isolation::Shared => pb::Isolation::Shared,
+        Isolation::Session => pb::Isolation::Session,
+    }
+}
+
 const HEADINGS: [&str; 7] =
     ["name", "transport", "status", "tools", "response_time_ms", "cause", "id"];
 
@@ -65,6 +73,9 @@ fn row(server: &pb::Server) -> Value {
         "args": server.shown_args,
         "url": server.url,
         "disabled": server.disabled,
+        "isolation":
+            server.isolation().as_str_name().trim_start_matches("ISOLATION_").to_lowercase(),
+        "changed_tools": server.changed_tool_count,
     })
 }
 
@@ -158,6 +169,9 @@ async fn tools(named: NamedServer) -> Result<()> {
                 "name": tool.name,
                 "unified_name": tool.unified_name,
                 "enabled": tool.enabled,
+                "definition": definition(tool),
+                "definition_hash": tool.definition_hash,
+                "approved_hash": tool.approved_hash,
                 "description": tool.description,
             })
         }));
@@ -166,7 +180,16 @@ async fn tools(named: NamedServer) -> Result<()> {
             break;
         }
     }
-    print(named.target.remote.json, &["unified_name", "enabled", "description"], &rows)
+    print(
+        named.target.remote.json,
+        &["unified_name", "enabled", "definition", "description"],
+        &rows,
+    )
+}
+
+/// Whether the definition is the approved one.
+fn definition(tool: &pb::Tool) -> &'static str {
+    if tool.definition_changed { "changed" } else { "approved" }
 }
 
 async fn log(named: NamedServer) -> Result<()> {

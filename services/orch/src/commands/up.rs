@@ -64,7 +64,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         first: system.take_first(),
         notes,
     };
-    let operator = operator::keep(&system, &args.data, public_url, stop.clone());
+    let operator = operator::keep(&system, &args.data, public_url, stop.clone()).await?;
     ready.announce(&args);
 
     operator.await?;

@@ -30,6 +30,7 @@ fn existing(file: &str) -> Existing {
         observed_at: None,
         catalogue: CatalogueSummary::default(),
         catalogue_event: None,
+        changed_tools: 0,
     };
     Existing { view, bundle }
 }

@@ -112,3 +112,18 @@ async fn a_file_that_cannot_be_used_is_refused_whole() {
     let developer = site.member("dev", pb::Role::Developer).await;
     assert_eq!(developer.send(Method::POST, &path, Some(file())).await.refused().0, 403);
 }
+
+#[tokio::test]
+async fn an_isolation_may_stand_in_a_file_and_stays_when_it_does_not() {
+    let site = Site::new().await;
+    let file = |extra: &str| format!(r#"{{"mcpServers":{{"a":{{"command":"x"{extra}}}}}}}"#);
+    import(&site, "", file(r#","isolation":"session""#)).await;
+    let list = site.http.get(&site.at("/servers")).await.ok();
+    assert_eq!(list[0]["isolation"], "session");
+    let silent = import(&site, "", file("")).await;
+    assert_eq!(actions(&silent), [("a", "unchanged")]);
+    let changed = import(&site, "", file(r#","isolation":"shared""#)).await;
+    assert_eq!(changed[0].2, json!(["isolation: session → shared"]));
+    let refused = import(&site, "", file(r#","isolation":"alone""#)).await;
+    assert_eq!(actions(&refused), [("a", "refused")]);
+}

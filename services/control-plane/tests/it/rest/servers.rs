@@ -190,3 +190,18 @@ async fn a_repeated_request_registers_once() {
     }
     assert_eq!(ids[0], ids[1]);
 }
+
+#[tokio::test]
+async fn an_isolation_is_set_and_shown() {
+    let site = Site::new().await;
+    let body = json!({ "name": "a", "command": "tool", "isolation": "session" });
+    let made = site.http.post(&site.at("/servers"), body).await.ok();
+    assert_eq!(made["isolation"], "session");
+    let path = site.at(&format!("/servers/{}", made["id"].as_str().unwrap()));
+    let kept = site.http.put(&path, json!({ "timeout": 9 })).await.ok();
+    assert_eq!(kept["isolation"], "session", "what is absent stays");
+    let back = site.http.put(&path, json!({ "isolation": "shared" })).await.ok();
+    assert_eq!(back["isolation"], "shared");
+    let wrong = site.http.put(&path, json!({ "isolation": "alone" })).await.refused();
+    assert_eq!((wrong.0, wrong.2.as_deref()), (400, Some("isolation")));
+}

@@ -14,27 +14,29 @@ use crate::remote::{RUN_FILE, Saved};
 /// Less than the hour that a token is good for.
 const RENEW: Duration = Duration::from_secs(30 * 60);
 
-/// Writes the file at once and renews it until `stop`; then removes it.
-pub(super) fn keep<'a>(
+/// Writes the file; the future that it gives renews it until `stop`, and then removes it.
+///
+/// Whoever was told that the system is ready finds the file there.
+pub(super) async fn keep<'a>(
     system: &'a System,
     data: &Path,
     url: String,
     stop: CancellationToken,
-) -> impl Future<Output = Result<()>> + 'a {
+) -> Result<impl Future<Output = Result<()>> + use<'a>> {
     let path = data.join(RUN_FILE);
-    async move {
+    write(system, &path, &url).await?;
+    Ok(async move {
         loop {
-            write(system, &path, &url).await?;
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(RENEW) => {}
+                () = tokio::time::sleep(RENEW) => write(system, &path, &url).await?,
             }
         }
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::warn!(%error, "the operator's token is left behind; it ends by itself");
         }
         Ok(())
-    }
+    })
 }
 
 async fn write(system: &System, path: &Path, url: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use authz::Authorizer;
@@ -102,7 +103,7 @@ impl System {
         let worker = Worker::build(worker_config()?, worker).await?.run(stops.worker.clone());
         let authorizer = Arc::new(Authorizer::new().await?);
         let deps = EdgeDeps { bus, replica, journal, authorizer, clock };
-        let edge = Edge::build(edge_config(listening), deps);
+        let edge = Edge::build(edge_config(args, listening), deps);
         let running = edge.clone();
         let stop = stops.edge.clone();
         let edge_task = tokio::spawn(async move { running.run(stop, GRACE).await });
@@ -212,12 +213,16 @@ fn worker_config() -> Result<WorkerConfig> {
     Ok(WorkerConfig::new(ReaperCommand { program, args: vec!["reaper".into()] }))
 }
 
-fn edge_config(listening: &Listening) -> EdgeConfig {
+fn edge_config(args: &UpArgs, listening: &Listening) -> EdgeConfig {
     EdgeConfig {
         public_url: listening.public_url.clone(),
         loopback: listening.loopback,
         allowed_origins: Vec::new(),
-        limits: EdgeLimits::default(),
+        limits: EdgeLimits {
+            session_idle: Duration::from_secs(args.session_idle),
+            sessions_per_key: args.sessions_per_key,
+            ..EdgeLimits::default()
+        },
     }
 }
 

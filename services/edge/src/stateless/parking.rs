@@ -1,0 +1,103 @@
+//! Calls that wait for their clients' input: bounded in all and per key, for a while, each taken
+//! up once.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::ApiKeyId;
+use proto::internal::v1::ServerRequest;
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::call::Running;
+use crate::scope::Scope;
+
+use super::limits::StatelessLimits;
+
+/// A call that waits.
+pub(super) struct Parked {
+    pub(super) running: Running,
+    /// What its upstream asked, and nobody answered yet.
+    pub(super) asked: Vec<ServerRequest>,
+    pub(super) key: ApiKeyId,
+    pub(super) scope: Scope,
+    /// Milliseconds since the epoch.
+    pub(super) expires_at_ms: i64,
+}
+
+/// No more calls may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// The calls that wait.
+pub(super) struct Parking {
+    random: SystemRandom,
+    all: usize,
+    per_key: usize,
+    calls: Mutex<HashMap<[u8; 16], Parked>>,
+}
+
+impl Parking {
+    pub(super) fn new(limits: &StatelessLimits) -> Self {
+        Self {
+            random: SystemRandom::new(),
+            all: limits.parked_calls,
+            per_key: limits.parked_calls_per_key,
+            calls: Mutex::default(),
+        }
+    }
+
+    /// Lets a call wait; says under which number. At a limit the call ends.
+    pub(super) fn put(&self, parked: Parked) -> Result<[u8; 16], Full> {
+        let mut number = [0; 16];
+        self.random.fill(&mut number).map_err(|_| Full)?;
+        self.put_back(number, parked).map(|()| number)
+    }
+
+    /// Lets a call wait on under the number that it had. At a limit it ends.
+    pub(super) fn put_back(&self, number: [u8; 16], parked: Parked) -> Result<(), Full> {
+        let mut calls = self.calls();
+        let of_key = calls.values().filter(|call| call.key == parked.key).count();
+        if calls.len() >= self.all || of_key >= self.per_key {
+            metrics::counter!("mcp_orch_parked_calls_refused_total").increment(1);
+            drop(calls);
+            return Err(Full);
+        }
+        let before = calls.insert(number, parked);
+        metrics::gauge!("mcp_orch_parked_calls").set(calls.len() as f64);
+        drop(calls);
+        // Dropping a call cancels it upstream: not under the lock.
+        drop(before);
+        Ok(())
+    }
+
+    /// Takes a call up; nobody else can after that.
+    pub(super) fn take(&self, number: [u8; 16], now_ms: i64) -> Option<Parked> {
+        let mut calls = self.calls();
+        let parked = calls.remove(&number);
+        metrics::gauge!("mcp_orch_parked_calls").set(calls.len() as f64);
+        parked.filter(|parked| parked.expires_at_ms > now_ms)
+    }
+
+    /// Ends the calls that waited too long.
+    pub(super) fn end_expired(&self, now_ms: i64) {
+        self.drop_unless(|parked| parked.expires_at_ms > now_ms);
+    }
+
+    /// Ends the calls of keys that may do nothing any more.
+    pub(super) fn retain(&self, is_allowed: impl Fn(ApiKeyId, &Scope) -> bool) {
+        self.drop_unless(|parked| is_allowed(parked.key, &parked.scope));
+    }
+
+    fn drop_unless(&self, keep: impl Fn(&Parked) -> bool) {
+        let mut calls = self.calls();
+        let gone: Vec<_> = calls.extract_if(|_, parked| !keep(parked)).collect();
+        metrics::gauge!("mcp_orch_parked_calls").set(calls.len() as f64);
+        drop(calls);
+        // Dropping a call cancels it upstream: not under the lock.
+        drop(gone);
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<[u8; 16], Parked>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

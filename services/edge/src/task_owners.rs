@@ -1,0 +1,79 @@
+//! Which key made a task on a server that clients share: there a list holds the tasks of all.
+//!
+//! What always holds: it is bounded; the oldest is forgotten first, and a task that is not known
+//! is nobody's.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use domain::{ApiKeyId, ServerId};
+
+/// Most tasks that are remembered.
+const MAX_TASKS: usize = 100_000;
+/// The longest id that is remembered, in bytes.
+const MAX_ID_BYTES: usize = 1_024;
+
+type Task = (ServerId, String);
+
+/// The tasks that keys made through this edge.
+#[derive(Default)]
+pub(crate) struct TaskOwners(Mutex<Owners>);
+
+#[derive(Default)]
+struct Owners {
+    by_task: HashMap<Task, ApiKeyId>,
+    in_order: VecDeque<Task>,
+}
+
+impl TaskOwners {
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a task by the id that its server knows. The first key that is said counts.
+    pub(crate) fn note(&self, server: ServerId, id: &str, key: ApiKeyId) {
+        if id.len() > MAX_ID_BYTES {
+            return;
+        }
+        let (mut owners, task) = (self.owners(), (server, id.to_owned()));
+        if owners.by_task.contains_key(&task) {
+            return;
+        }
+        if owners.in_order.len() >= MAX_TASKS
+            && let Some(oldest) = owners.in_order.pop_front()
+        {
+            owners.by_task.remove(&oldest);
+        }
+        owners.in_order.push_back(task.clone());
+        owners.by_task.insert(task, key);
+    }
+
+    /// Whether that key made the task.
+    pub(crate) fn is_of(&self, server: ServerId, id: &str, key: ApiKeyId) -> bool {
+        // A look-up by a borrowed pair needs a pair that is owned.
+        self.owners().by_task.get(&(server, id.to_owned())) == Some(&key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_task_is_of_the_key_that_made_it() {
+        let owners = TaskOwners::default();
+        let server = |number| ServerId::from_uuid(Uuid::from_u128(number));
+        let key = |number| ApiKeyId::from_uuid(Uuid::from_u128(number));
+        owners.note(server(1), "t", key(1));
+        owners.note(server(1), "t", key(2));
+        assert!(owners.is_of(server(1), "t", key(1)));
+        assert!(!owners.is_of(server(1), "t", key(2)));
+        assert!(!owners.is_of(server(2), "t", key(1)));
+        for number in 0..MAX_TASKS {
+            owners.note(server(3), &number.to_string(), key(3));
+        }
+        assert!(!owners.is_of(server(1), "t", key(1)));
+    }
+}
