@@ -9,7 +9,9 @@
 )]
 
 mod bench;
+mod conformance;
 mod failure;
+mod fuzz;
 mod lint;
 mod process;
 mod test;
@@ -59,12 +61,16 @@ enum Task {
     },
     /// All that a change must pass: lint, then test.
     Ci,
+    /// Run the official conformance suite on the fixture, the gateway and the connector.
+    Conformance(conformance::Options),
     /// Measure calls through a release build; arguments go to the bench.
     Bench {
         /// Arguments of the bench, such as `--help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         arguments: Vec<String>,
     },
+    /// Run the fuzz targets of the wire under libFuzzer.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +94,8 @@ fn perform(task: Task) -> Outcome {
             lint::run(&workspace, &lint::Options::default())?;
             test::run(&workspace, &[])
         }
+        Task::Conformance(options) => conformance::run(&workspace, &options),
         Task::Bench { arguments } => bench::run(&workspace, &arguments),
+        Task::Fuzz(options) => fuzz::run(&workspace, &options),
     }
 }

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: all tests, with all that they need.
 //!
+//! A run without arguments takes in the conformance suite.
+//!
 //! The packages for the system tests are installed while cargo builds. A test that needs one of
 //! them is told by the environment where it is, and fails where the variable is missing.
 
@@ -8,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
+use crate::conformance::{self, Suite};
 use crate::failure::{Failure, Outcome};
 use crate::process;
 use crate::tools::cargo_tools::NEXTEST;
@@ -37,6 +40,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Outcome {
         // Before the others: the last line of a run is then the count of all tests.
         process::run(process::cargo(&workspace.root).args(["test", "--doc", "--workspace"]))?;
     }
+    // Also before them, for the same reason; what it finds does not keep the tests from running.
+    let conformance = if arguments.is_empty() {
+        let suite = Suite::new(&peers.node_modules, &peers.node.search_path());
+        conformance::check(workspace, &conformance::Options::default(), &suite)
+    } else {
+        Ok(())
+    };
     let mut tests = process::command(nextest, &workspace.root);
     tests.args(["nextest", "run", "--workspace"]).args(arguments);
     tests
@@ -45,7 +55,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Outcome {
         .env("MCP_ORCH_TEST_NODE_MODULES", peers.node_modules)
         .env("MCP_ORCH_TEST_PYTHON", peers.python_client.join("python"))
         .env("MCP_ORCH_TEST_PYTHON_SERVERS", peers.python_servers);
-    process::run(&mut tests)
+    process::run(&mut tests)?;
+    conformance
 }
 
 fn prepare(workspace: &Workspace) -> Outcome<(PathBuf, Peers)> {
