@@ -1,7 +1,8 @@
 """An MCP client over the Python SDK (1.x), driven by lines of JSON.
 
 The first line says where to connect; each line after it is one command. Each line is answered
-with one line: {"ok": …} or {"error": …}.
+with one line: {"ok": …} or {"error": …}. With "capable": true in the first line the client
+answers sampling, elicitation and roots, and says so to the server.
 """
 
 import asyncio
@@ -55,9 +56,107 @@ async def pages(list_page, items):
             return found
 
 
+def filled(schema):
+    """An answer to a form: each property by its type, an enumeration by its first value."""
+    values = {"integer": 7, "number": 7, "boolean": True, "array": []}
+    return {
+        name: (rule.get("enum") or [values.get(rule.get("type"), "Ada")])[0]
+        for name, rule in (schema.get("properties") or {}).items()
+    }
+
+
+class Person:
+    """Who sits before the client: answers what servers ask, and remembers what they said."""
+
+    def __init__(self):
+        self.asked, self.logs, self.updated = [], [], []
+        self.changed = asyncio.Condition()
+
+    async def note(self, where, what):
+        async with self.changed:
+            where.append(what)
+            self.changed.notify_all()
+
+    async def wait_for(self, predicate):
+        async with self.changed:
+            await asyncio.wait_for(self.changed.wait_for(predicate), 20)
+
+    async def sampling(self, _, params):
+        await self.note(self.asked, {"method": "sampling/createMessage", "params": plain(params)})
+        text = params.messages[-1].content.text
+        return types.CreateMessageResult(
+            role="assistant",
+            content=types.TextContent(type="text", text=f"sampled: {text}"),
+            model="test-model",
+        )
+
+    async def elicitation(self, _, params):
+        params = plain(params)
+        await self.note(self.asked, {"method": "elicitation/create", "params": params})
+        content = filled(params.get("requestedSchema", {}))
+        return types.ElicitResult(action="accept", content=content)
+
+    async def roots(self, _):
+        await self.note(self.asked, {"method": "roots/list", "params": {}})
+        return types.ListRootsResult(roots=[types.Root(uri="file:///work", name="work")])
+
+    async def log(self, params):
+        await self.note(self.logs, plain(params))
+
+    async def message(self, message):
+        if isinstance(message, types.ServerNotification):
+            message = message.root
+        if isinstance(message, types.ResourceUpdatedNotification):
+            await self.note(self.updated, str(message.params.uri))
+
+    def callbacks(self, capable):
+        heard = {"logging_callback": self.log, "message_handler": self.message}
+        if not capable:
+            return heard
+        return heard | {
+            "sampling_callback": self.sampling,
+            "elicitation_callback": self.elicitation,
+            "list_roots_callback": self.roots,
+        }
+
+
 class Commands:
-    def __init__(self, session):
+    def __init__(self, session, person):
         self.session = session
+        self.person = person
+
+    async def version(self, _):
+        return self.session_version
+
+    async def asked(self, _):
+        return self.person.asked
+
+    async def list_templates(self, _):
+        found = await pages(self.session.list_resource_templates, "resourceTemplates")
+        return [template.uriTemplate for template in found]
+
+    async def log(self, command):
+        """Sets the level, calls, and gives the messages as soon as there is one."""
+        await self.session.set_logging_level(command["level"])
+        await self.call(command)
+        await self.person.wait_for(lambda: self.person.logs)
+        return self.person.logs
+
+    async def subscribe(self, command):
+        """Subscribes, calls what changes the resource, and waits to be told."""
+        await self.session.subscribe_resource(command["uri"])
+        await self.call(command)
+        await self.person.wait_for(lambda: command["uri"] in self.person.updated)
+        await self.session.unsubscribe_resource(command["uri"])
+        return self.person.updated
+
+    async def complete(self, command):
+        ref = command["ref"]
+        kind = types.PromptReference if ref["type"] == "ref/prompt" else (
+            types.ResourceTemplateReference
+        )
+        result = await self.session.complete(kind(**ref), command["argument"])
+        return result.completion.values
 
     async def list_tools(self, _):
         return [tool.name for tool in await pages(self.session.list_tools, "tools")]
@@ -152,10 +251,14 @@ async def main():
     connection = await anext(given)
     try:
         async with streams(connection) as (read, write):
-            async with ClientSession(read, write) as session:
+            person = Person()
+            callbacks = person.callbacks(connection.get("capable", False))
+            async with ClientSession(read, write, **callbacks) as session:
                 initialized = await session.initialize()
                 answer({"ok": plain(initialized)})
-                await serve(Commands(session), given)
+                commands = Commands(session, person)
+                commands.session_version = initialized.protocolVersion
+                await serve(commands, given)
     except BaseException as error:
         answer({"error": f"{type(error).__name__}: {error}"})
         raise

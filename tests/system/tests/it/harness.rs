@@ -15,15 +15,16 @@ mod streamable;
 mod wait;
 
 pub(crate) use canned::Canned;
-pub(crate) use client::{Client, Script};
+pub(crate) use client::{Client, Mode, Sdk};
 pub(crate) use database::sql;
 pub(crate) use grpc::Grpc;
 pub(crate) use orch::{Options, Orch};
 pub(crate) use peers::{
-    Everything, everything_http, everything_stdio, node_modules, python_server, stdio_fixture,
+    Conformance, Everything, everything_http, everything_stdio, node_modules, python_server,
+    stdio_fixture,
 };
 pub(crate) use program::Program;
 pub(crate) use rest::Rest;
-pub(crate) use sse::SseClient;
+pub(crate) use sse::{SseClient, read_event};
 pub(crate) use streamable::Streamable;
 pub(crate) use wait::eventually;

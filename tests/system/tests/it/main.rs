@@ -9,11 +9,15 @@ mod clients;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod eras;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod operation;
+#[cfg(test)]
+mod pinning;
 #[cfg(test)]
 mod rest;
 #[cfg(test)]

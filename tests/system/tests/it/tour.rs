@@ -201,14 +201,14 @@ async fn the_metrics_and_the_log_tell_of_calls_and_of_sse() {
     orch.mcp().await.call("demo__echo", json!({ "message": "measured" })).await;
     let sse = orch.sse().await;
     sse.call("demo__echo", json!({ "message": "measured too" })).await;
-    let metrics = Rest::new(&orch.admin_url(), None).get("/metrics").await;
+    let metrics = orch.metrics().await;
     for name in [
         "mcp_orch_connection_setup_seconds",
         "mcp_orch_response_seconds",
         "mcp_orch_requests_total",
     ] {
-        let line = metrics.text.lines().find(|line| line.starts_with(name));
-        let line = line.unwrap_or_else(|| panic!("no {name} in {}", metrics.text));
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("no {name} in {metrics}"));
         assert!(line.contains("server=\"demo\"") && line.contains("project="), "{line}");
     }
     eventually("the log has lines on SSE", Duration::from_secs(10), async || {

@@ -9,7 +9,7 @@ use proto::control::v1 as pb;
 use serde_json::{Value, json};
 
 use super::scanner::Scanner;
-use crate::harness::{Options, Orch, Rest, eventually, stdio_fixture};
+use crate::harness::{Options, Orch, eventually, stdio_fixture};
 
 const HEADER: &str = "cAnArY-header/+=&%-4f1c9";
 const ENVIRONMENT: &str = "cAnArY-env/+=&\"%-77ab2";
@@ -181,8 +181,7 @@ async fn answers(orch: &Orch) -> Vec<(String, String)> {
     let by_key = orch.rest_as(&orch.api_key);
     let individual = by_key.get(&orch.project("/cline-config?unified=false")).await;
     answers.push(("cline-config for a key".to_owned(), individual.text));
-    let metrics = Rest::new(&orch.admin_url(), None).get("/metrics").await;
-    answers.push(("metrics".to_owned(), metrics.text));
+    answers.push(("metrics".to_owned(), orch.metrics().await));
     answers.extend(grpc_answers(orch).await);
     for arguments in [["server", "list"], ["call", "list"], ["key", "list"]] {
         let said = orch.cli().run(&arguments).await.ok();

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Options, Orch, Script, stdio_fixture};
+use crate::harness::{Client, Options, Orch, Sdk, stdio_fixture};
 
 async fn orch() -> Orch {
     let orch = Orch::start(Options::default()).await;
@@ -12,8 +12,8 @@ async fn orch() -> Orch {
     orch
 }
 
-async fn works(script: Script, connection: &Value) {
-    let mut client = Client::connect(script, connection).await;
+async fn works(sdk: Sdk, connection: &Value) {
+    let mut client = Client::connect(sdk, connection).await;
     assert!(client.tools().await.contains(&"fixture__echo".to_owned()));
     let echoed = client.call("fixture__echo", json!({ "message": "as it is" })).await;
     assert_eq!(echoed["structuredContent"]["message"], "as it is");
@@ -28,8 +28,8 @@ async fn a_generated_unified_config_works_in_a_client_as_it_is() {
     let servers = config["mcpServers"].as_object().expect("mcpServers");
     assert_eq!(servers.len(), 1, "{config}");
     for entry in servers.values() {
-        works(Script::Python, entry).await;
-        works(Script::TypeScript, entry).await;
+        works(Sdk::Python, entry).await;
+        works(Sdk::TypeScript, entry).await;
     }
 }
 
@@ -40,8 +40,8 @@ async fn a_minted_config_for_a_stdio_only_client_works_as_it_is() {
     let answer = orch.rest().post(&path, &json!({ "client": "claude-desktop" })).await;
     assert!(answer.status.is_success(), "{}", answer.text);
     let entry = find_entry(&answer.body).expect("an entry with a command").clone();
-    works(Script::Python, &entry).await;
-    works(Script::TypeScript, &entry).await;
+    works(Sdk::Python, &entry).await;
+    works(Sdk::TypeScript, &entry).await;
 }
 
 /// The first entry of the configuration inside an answer.
@@ -62,8 +62,8 @@ async fn the_bridge_works_in_a_stdio_client_over_both_transports() {
             "transport": "stdio", "command": binary, "args": ["connect", url],
             "env": { "MCP_ORCH_API_KEY": orch.api_key },
         });
-        works(Script::Python, &connection).await;
-        let mut client = Client::connect(Script::TypeScript, &connection).await;
+        works(Sdk::Python, &connection).await;
+        let mut client = Client::connect(Sdk::TypeScript, &connection).await;
         let command = json!({
             "op": "progress", "name": "fixture__slow", "arguments": { "ms": 400, "steps": 4 },
         });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::sdk::stats;
-use crate::harness::{Client, Options, Orch, Script, stdio_fixture};
+use crate::harness::{Client, Options, Orch, Sdk, stdio_fixture};
 
 const CALLS: usize = 100;
 
@@ -15,22 +15,22 @@ async fn a_hundred_concurrent_calls_to_one_stdio_server_are_all_right() {
     orch.register(&stdio_fixture("fixture", &[])).await;
     orch.active(&["fixture"]).await;
     let authorization = format!("Bearer {}", orch.api_key);
-    for (script, transport) in [
-        (Script::Python, "http"),
-        (Script::Python, "sse"),
-        (Script::TypeScript, "http"),
-        (Script::TypeScript, "sse"),
+    for (sdk, transport) in [
+        (Sdk::Python, "http"),
+        (Sdk::Python, "sse"),
+        (Sdk::TypeScript, "http"),
+        (Sdk::TypeScript, "sse"),
     ] {
         let url = if transport == "sse" { &orch.ready.sse_url } else { &orch.ready.mcp_url };
         let connection = json!({
             "transport": transport, "url": url,
             "headers": { "Authorization": authorization },
         });
-        let mut client = Client::connect(script, &connection).await;
+        let mut client = Client::connect(sdk, &connection).await;
         // The wait is told in the answer, so that each answer is that of its own call.
         let calls: Vec<Value> = (0..CALLS)
             .map(|index| {
-                let unique = format!("{script:?}-{transport}-{index}");
+                let unique = format!("{sdk:?}-{transport}-{index}");
                 let arguments = json!({ "ms": 1_500 + index, "steps": 1, "unique": unique });
                 json!({ "name": "fixture__slow", "arguments": arguments })
             })
@@ -48,7 +48,7 @@ async fn a_hundred_concurrent_calls_to_one_stdio_server_are_all_right() {
         "transport": "http", "url": orch.ready.mcp_url,
         "headers": { "Authorization": authorization },
     });
-    let mut client = Client::connect(Script::Python, &connection).await;
+    let mut client = Client::connect(Sdk::Python, &connection).await;
     let stats = stats(&mut client).await;
     assert_eq!(stats["executions"], 4 * CALLS, "each ran once: {stats}");
     assert_eq!((&stats["distinct"], &stats["repeated"]), (&json!(4 * CALLS), &json!(0)));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Everything, Options, Orch, Script, everything_http, everything_stdio, python_server,
+    Client, Everything, Options, Orch, Sdk, everything_http, everything_stdio, python_server,
     stdio_fixture,
 };
 
@@ -66,7 +66,7 @@ async fn own_tools(server: &Value) -> Vec<String> {
     };
     let mut connection = server.clone();
     connection["transport"] = json!(transport);
-    let mut client = Client::connect(Script::Python, &connection).await;
+    let mut client = Client::connect(Sdk::Python, &connection).await;
     let names = client.tools().await;
     client.close().await;
     let server = server["name"].as_str().unwrap();

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fleet::Fleet;
-use crate::harness::{Client, Orch, Script, eventually};
+use crate::harness::{Client, Orch, Sdk, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_clients_use_the_whole_fleet() {
     let fleet = Fleet::start().await;
     for transport in ["sse", "http"] {
-        everything_works(&fleet, Script::Python, transport).await;
+        everything_works(&fleet, Sdk::Python, transport).await;
     }
 }
 
@@ -20,15 +20,15 @@ async fn python_clients_use_the_whole_fleet() {
 async fn typescript_clients_use_the_whole_fleet() {
     let fleet = Fleet::start().await;
     for transport in ["sse", "http"] {
-        everything_works(&fleet, Script::TypeScript, transport).await;
+        everything_works(&fleet, Sdk::TypeScript, transport).await;
     }
 }
 
-async fn everything_works(fleet: &Fleet, script: Script, transport: &str) {
-    let mut client = Client::connect(script, &fleet.connection(transport)).await;
+async fn everything_works(fleet: &Fleet, sdk: Sdk, transport: &str) {
+    let mut client = Client::connect(sdk, &fleet.connection(transport)).await;
     let tools = client.tools().await;
     let listed: BTreeSet<String> = tools.iter().cloned().collect();
-    assert_eq!(listed, fleet.tools, "{script:?} over {transport}");
+    assert_eq!(listed, fleet.tools, "{sdk:?} over {transport}");
     assert_eq!(listed.len(), tools.len(), "no name twice");
     calls(&mut client).await;
     progress(&mut client).await;

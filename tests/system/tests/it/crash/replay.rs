@@ -21,7 +21,7 @@ async fn replay_is_clean_and_sees_one_row_that_was_altered_by_hand() {
     assert_eq!(clean.json()["clean"], true);
 
     let views = orch.data().join("views.db");
-    let one_call = "WHERE rowid = (SELECT max(rowid) FROM call)";
+    let one_call = "WHERE position = (SELECT max(position) FROM call)";
     for (table, alter, restore) in [
         (
             "call",

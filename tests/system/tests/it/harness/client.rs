@@ -11,18 +11,61 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::peers::{installed, node_modules, python};
+use super::peers::{installed, node_modules, python, python_server};
 
 /// How long one command may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Which client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Script {
+pub(crate) enum Sdk {
     /// The Python SDK, 1.x.
     Python,
     /// The TypeScript SDK, 1.x.
     TypeScript,
+    /// The Python SDK, 2.x, in one of its modes.
+    Python2(Mode),
+    /// The TypeScript SDK, 2.x, in one of its modes.
+    TypeScript2(Mode),
+}
+
+/// How a client that speaks both eras chooses one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mode {
+    /// `initialize`, as all before it.
+    Legacy,
+    /// The stateless era where the server speaks it.
+    Auto,
+}
+
+impl Sdk {
+    const fn mode(self) -> Option<Mode> {
+        match self {
+            Self::Python | Self::TypeScript => None,
+            Self::Python2(mode) | Self::TypeScript2(mode) => Some(mode),
+        }
+    }
+
+    /// Whether it speaks the stateless era with a server that does.
+    pub(crate) const fn is_stateless(self) -> bool {
+        matches!(self.mode(), Some(Mode::Auto))
+    }
+
+    fn command(self) -> Command {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+        let (program, script) = match self {
+            Self::Python => (python(), "client.py"),
+            // The servers are built on 2.x: the client is in the same environment.
+            Self::Python2(_) => (python_server("python").into(), "client2.py"),
+            Self::TypeScript | Self::TypeScript2(_) => ("node".into(), "client.mjs"),
+        };
+        let mut command = Command::new(program);
+        match self {
+            Self::Python | Self::Python2(_) => command.arg("-u").arg(folder.join(script)),
+            _ => command.arg(folder.join(script)).arg(node_modules()),
+        };
+        command
+    }
 }
 
 /// A connected client. It ends when it is dropped.
@@ -39,31 +82,23 @@ impl Client {
     /// Starts the script and connects as `connection` says: `{"transport": "sse" | "http",
     /// "url", "headers"}`, `{"transport": "stdio", "command", "args", "env"}`, or one entry of a
     /// client's configuration file as it is.
-    pub(crate) async fn connect(script: Script, connection: &Value) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+    pub(crate) async fn connect(sdk: Sdk, connection: &Value) -> Self {
         let home = TempDir::new().unwrap();
         let log = home.path().join("stderr.log");
-        let mut command = match script {
-            Script::Python => {
-                let mut command = Command::new(python());
-                command.arg("-u").arg(folder.join("client.py"));
-                command
-            }
-            Script::TypeScript => {
-                let mut command = Command::new("node");
-                command.arg(folder.join("client.mjs")).arg(node_modules());
-                command
-            }
-        };
+        let mut command = sdk.command();
         command.env_clear().env("HOME", home.path()).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("PATH", path_with_our_binary());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(&log).unwrap()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{script:?}: {error}"));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{sdk:?}: {error}"));
         let stdin = child.stdin.take().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut client = Self { child, stdin, stdout, log, _home: home };
-        client.ask(connection).await;
+        let mut connection = connection.clone();
+        if let Some(mode) = sdk.mode() {
+            connection["mode"] = json!(format!("{mode:?}").to_lowercase());
+        }
+        client.ask(&connection).await;
         client
     }
 

@@ -242,6 +242,23 @@ impl Orch {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The process's memory that is not shared with others, children not counted.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
+        let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// How many processes of the system there are.
+    pub(crate) fn processes(&self) -> usize {
+        running_with_home(&self.home()).len()
+    }
+
+    /// What it counts, as Prometheus reads it.
+    pub(crate) async fn metrics(&self) -> String {
+        Rest::new(&self.admin_url(), None).get("/metrics").await.text
+    }
+
     /// The URL of the listener for metrics and health.
     pub(crate) fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.admin_port)

@@ -17,11 +17,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// One event of a stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Event {
+    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) data: String,
 }
 
-/// Reads the next event; comments are skipped.
+/// Reads the next event, which may have no more than an id; comments are skipped.
 pub(crate) async fn read_event(
     response: &mut Response,
     buffer: &mut Vec<u8>,
@@ -31,7 +32,7 @@ pub(crate) async fn read_event(
         if let Some((block, rest)) = text.split_once("\n\n") {
             let event = parse(block);
             *buffer = rest.as_bytes().to_vec();
-            if !event.data.is_empty() || !event.name.is_empty() {
+            if !event.data.is_empty() || !event.name.is_empty() || !event.id.is_empty() {
                 return Ok(event);
             }
             continue;
@@ -49,6 +50,7 @@ fn parse(block: &str) -> Event {
         let Some((field, value)) = line.split_once(':') else { continue };
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
+            "id" => value.clone_into(&mut event.id),
             "event" => value.clone_into(&mut event.name),
             "data" if event.data.is_empty() => value.clone_into(&mut event.data),
             "data" => event.data = format!("{}\n{value}", event.data),
