@@ -12,7 +12,7 @@ use proto::internal::v1::exchange_follow_up::Kind as FollowUpKind;
 use proto::internal::v1::exchange_frame::Kind;
 use proto::internal::v1::{
     Cancel, ClientAnswer, ExchangeFollowUp, ExchangeFrame, ExchangeOpen, Finished, Interest,
-    InterestDone, Notification, ServerRequest, SessionCatalogue, client_answer,
+    InterestDone, Notification, Paused, ServerRequest, SessionCatalogue, client_answer,
 };
 
 use crate::subject;
@@ -43,6 +43,9 @@ pub enum Frame {
     InterestDone(InterestDone),
     /// Attachments of servers with isolation `session` only: what its own connection offers.
     Catalogue(SessionCatalogue),
+    /// Requests only: the upstream ended the call's stream, and is asked for the rest later. The
+    /// call goes on as if nothing was said.
+    Paused(Paused),
     /// The last one.
     Finished(Finished),
 }
@@ -100,6 +103,7 @@ impl Exchange {
                 Some(Kind::Request(request)) => Frame::Request(request),
                 Some(Kind::InterestDone(done)) => Frame::InterestDone(done),
                 Some(Kind::Catalogue(catalogue)) => Frame::Catalogue(catalogue),
+                Some(Kind::Paused(paused)) => Frame::Paused(paused),
                 None => continue,
             });
         }
@@ -199,6 +203,14 @@ impl Answering {
     /// [`BusError::Closed`] when the edge left, [`BusError::TooLarge`].
     pub async fn catalogue(&self, catalogue: Bytes) -> Result<(), BusError> {
         self.reply(Kind::Catalogue(SessionCatalogue { catalogue })).await
+    }
+
+    /// Says that the upstream ended the call's stream, and is asked for the rest later.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`] when the edge left.
+    pub async fn paused(&self, paused: Paused) -> Result<(), BusError> {
+        self.reply(Kind::Paused(paused)).await
     }
 
     /// Sends the last frame and ends the exchange.

@@ -31,7 +31,7 @@ use crate::auth::Grant;
 use crate::edge::Shared;
 use crate::merged::{Merged, MergedServer};
 use crate::record::{self, Arguments, CallMeta, Ending, Unrecorded};
-use crate::route::{Routed, check_offered, route};
+use crate::route::{Routed, Unroutable, check_offered, route};
 use crate::session::RunningGuard;
 
 pub(crate) use running::{Running, Said, notification_message};
@@ -185,6 +185,11 @@ pub(crate) async fn begin(
     placed: Placed,
 ) -> Result<Running, Bytes> {
     let server = &placed.merged.servers[placed.server];
+    // Where clients share a connection, the server cannot tell whose task is whose.
+    let task = placed.method.is_of_task() && placed.isolation == Isolation::Shared;
+    if task && shared.sessions.tasks.is_of_another(server.id, &placed.routed.target, grant.key) {
+        return Err(Unroutable::Unknown("task", placed.routed.asked).error());
+    }
     let permit = Arc::clone(&shared.permits).try_acquire_owned().ok();
     let (Some(permit), Some(slot)) = (permit, caller.slot) else {
         let message = "too many calls are under way: retry";

@@ -85,6 +85,9 @@ struct State {
     reader: u64,
     is_read: bool,
     ended: bool,
+    /// The reader that is there ends after what is kept, and is told to come back after so many
+    /// milliseconds.
+    pause_ms: Option<u64>,
     /// Since when nothing was written or read.
     still: Instant,
 }
@@ -96,6 +99,13 @@ impl State {
 
     fn unread(&self) -> usize {
         usize::try_from(self.end() - self.next).unwrap_or(usize::MAX)
+    }
+
+    /// The reader that is there is over.
+    fn leave(&mut self) {
+        self.reader += 1;
+        self.is_read = false;
+        self.still = Instant::now();
     }
 }
 
@@ -116,6 +126,7 @@ impl StreamLog {
             reader: 0,
             is_read: false,
             ended: false,
+            pause_ms: None,
             still: Instant::now(),
         };
         Arc::new(Self {
@@ -184,12 +195,21 @@ impl StreamLog {
         self.changed.notify_waiters();
     }
 
+    /// Ends the reader that is there, if one is, after what was said already; its last event tells
+    /// it to come back after `retry`.
+    pub(crate) fn pause(&self, retry: Duration) {
+        let mut state = self.state();
+        if state.is_read {
+            state.pause_ms = Some(u64::try_from(retry.as_millis()).unwrap_or(u64::MAX));
+            drop(state);
+            self.changed.notify_waiters();
+        }
+    }
+
     /// Ends the reader that is there, if one is.
     pub(crate) fn drop_reader(&self) {
         let mut state = self.state();
-        state.reader += 1;
-        state.is_read = false;
-        state.still = Instant::now();
+        state.leave();
         drop(state);
         self.changed.notify_waiters();
         self.room.notify_waiters();
@@ -200,6 +220,7 @@ impl StreamLog {
         let mut state = self.state();
         state.reader += 1;
         state.is_read = true;
+        state.pause_ms = None;
         if let Some(after) = after {
             state.next = after.saturating_add(1).clamp(state.first, state.end());
             let skipped = usize::try_from(state.next - state.first).unwrap_or(usize::MAX);
@@ -338,6 +359,14 @@ impl LogReader {
                 }
                 if state.ended {
                     return None;
+                }
+                if let Some(retry_ms) = state.pause_ms.take() {
+                    let id = EventId { stream: self.log.number, event: state.next - 1 };
+                    state.leave();
+                    self.log.trim(&mut state);
+                    drop(state);
+                    self.log.room.notify_waiters();
+                    return Some(sse_priming(id, retry_ms));
                 }
             }
             changed.await;

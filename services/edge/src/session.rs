@@ -327,7 +327,11 @@ impl Session {
     fn end(&self) {
         self.ended.cancel();
         locked(&self.streams).end();
-        *locked(&self.asks) = None;
+        // After `ended`: nothing is asked from here on.
+        let asks = locked(&self.asks).take();
+        if let Some(asks) = asks {
+            asks.end();
+        }
         for attachment in self.hearing.end() {
             attachment.leave(self.peer_name);
         }

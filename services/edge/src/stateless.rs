@@ -85,6 +85,6 @@ impl Stateless {
     /// Ends all subscriptions, and tells their clients that it is on purpose.
     pub(crate) fn close(&self) {
         self.listeners.close(&self.server_info);
-        self.parking.retain(|_, _| false);
+        self.parking.close();
     }
 }

@@ -164,7 +164,7 @@ async fn answer(
         let early = passed.shared.config.limits.early_stream;
         tokio::time::timeout(early, running.next()).await.ok()
     } else {
-        Some(running.next().await)
+        Some(first_said(&mut running).await)
     };
     match first {
         Some(Said::Answer(Some(answer))) => whole(passed, answer_message(id, &answer)),
@@ -185,6 +185,16 @@ async fn answer(
                 log.end();
             });
             event_stream(passed, session, reader)
+        }
+    }
+}
+
+/// What a call says first to a client that cannot be sent away.
+async fn first_said(running: &mut Running) -> Said {
+    loop {
+        match running.next().await {
+            Said::Paused(_) => {}
+            said => return said,
         }
     }
 }

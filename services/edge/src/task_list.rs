@@ -64,7 +64,7 @@ async fn of_server(
         };
         let page = loop {
             match running.next().await {
-                Said::Notification(_) => {}
+                Said::Notification(_) | Said::Paused(_) => {}
                 Said::Request(request) => running.refuse(&request.id).await,
                 Said::Answer(Some(Ok(page))) => break page,
                 Said::Answer(_) => return tasks,

@@ -30,13 +30,15 @@ impl TaskOwners {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a task by the id that its server knows. The first key that is said counts.
+    /// Notes a task by the id that its server knows. A server that uses an id again, after a
+    /// restart, has made another task: the last key counts.
     pub(crate) fn note(&self, server: ServerId, id: &str, key: ApiKeyId) {
         if id.len() > MAX_ID_BYTES {
             return;
         }
         let (mut owners, task) = (self.owners(), (server, id.to_owned()));
-        if owners.by_task.contains_key(&task) {
+        if let Some(owner) = owners.by_task.get_mut(&task) {
+            *owner = key;
             return;
         }
         if owners.in_order.len() >= MAX_TASKS
@@ -50,8 +52,17 @@ impl TaskOwners {
 
     /// Whether that key made the task.
     pub(crate) fn is_of(&self, server: ServerId, id: &str, key: ApiKeyId) -> bool {
+        self.owner(server, id) == Some(key)
+    }
+
+    /// Whether another key is known to have made the task.
+    pub(crate) fn is_of_another(&self, server: ServerId, id: &str, key: ApiKeyId) -> bool {
+        self.owner(server, id).is_some_and(|owner| owner != key)
+    }
+
+    fn owner(&self, server: ServerId, id: &str) -> Option<ApiKeyId> {
         // A look-up by a borrowed pair needs a pair that is owned.
-        self.owners().by_task.get(&(server, id.to_owned())) == Some(&key)
+        self.owners().by_task.get(&(server, id.to_owned())).copied()
     }
 }
 
@@ -66,11 +77,13 @@ mod tests {
         let owners = TaskOwners::default();
         let server = |number| ServerId::from_uuid(Uuid::from_u128(number));
         let key = |number| ApiKeyId::from_uuid(Uuid::from_u128(number));
-        owners.note(server(1), "t", key(1));
         owners.note(server(1), "t", key(2));
+        owners.note(server(1), "t", key(1));
         assert!(owners.is_of(server(1), "t", key(1)));
-        assert!(!owners.is_of(server(1), "t", key(2)));
+        assert!(!owners.is_of_another(server(1), "t", key(1)));
+        assert!(owners.is_of_another(server(1), "t", key(2)));
         assert!(!owners.is_of(server(2), "t", key(1)));
+        assert!(!owners.is_of_another(server(2), "t", key(1)), "nobody's is not another's");
         for number in 0..MAX_TASKS {
             owners.note(server(3), &number.to_string(), key(3));
         }

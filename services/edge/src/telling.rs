@@ -4,7 +4,9 @@
 //! or does not read does not end it (see [`crate::call`]); what is asked and not answered is taken
 //! back before the answer.
 
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mcp::server::{LogLevel, sse_message};
@@ -16,6 +18,10 @@ use crate::edge::Shared;
 use crate::outbox::{Outbox, Undelivered};
 use crate::replay::StreamLog;
 use crate::session::{Asker, Cause, Reaction, Session};
+
+/// How often a client is sent away to come back for the rest of one call. A server that wants more
+/// than that is still polled; its client then waits on an open stream.
+const MAX_PAUSES: u32 = 32;
 
 /// Where a call's messages go.
 pub(crate) enum Sink {
@@ -39,6 +45,7 @@ impl Telling {
     pub(crate) async fn run(mut self, first: Option<Said>) {
         let mut asker = Asker::new(&self.session, self.running.server());
         let mut next = first;
+        let mut pauses = 0..MAX_PAUSES;
         loop {
             let said = match next.take() {
                 Some(said) => said,
@@ -59,6 +66,7 @@ impl Telling {
                     }
                 }
                 Said::Request(request) => self.ask(&mut asker, request).await,
+                Said::Paused(retry) => self.pause(retry, &mut pauses),
                 Said::Answer(answer) => {
                     for message in asker.withdraw_all() {
                         self.send(message).await;
@@ -86,6 +94,17 @@ impl Telling {
         match asker.ask(request) {
             Ok(message) => self.send(message).await,
             Err(error) => self.running.answer(&id, Err(error)).await,
+        }
+    }
+
+    /// Ends a stream that its client can resume, and will. Those of batches are older.
+    fn pause(&self, retry: Duration, left: &mut Range<u32>) {
+        if let Sink::Log(log) = &self.sink
+            && self.session.is_primed()
+            && log.is_read()
+            && left.next().is_some()
+        {
+            log.pause(retry);
         }
     }
 
@@ -125,7 +144,7 @@ fn passed(session: &Session, asker: &mut Asker, said: &Notification) -> Option<B
 pub(crate) async fn answer_alone(mut running: Running, id: &Id) -> Option<Bytes> {
     loop {
         match running.next().await {
-            Said::Notification(_) => {}
+            Said::Notification(_) | Said::Paused(_) => {}
             Said::Request(request) => running.refuse(&request.id).await,
             Said::Answer(answer) => return answer.map(|answer| answer_message(id, &answer)),
         }

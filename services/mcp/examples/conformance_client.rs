@@ -136,7 +136,7 @@ async fn exchange(connection: &Connection, method: &str, params: &Value) -> Resu
         match pending.next().await.ok_or("there is no answer")?? {
             Frame::Request(request) => respond(connection, &request).await,
             Frame::Reply(reply) => return Ok(reply),
-            Frame::Progress(_) | Frame::Notification { .. } => {}
+            Frame::Progress(_) | Frame::Notification { .. } | Frame::Paused { .. } => {}
         }
     }
 }

@@ -1,8 +1,9 @@
 //! A JSON scanner that finds where values lie and builds nothing.
 //!
 //! It accepts exactly the JSON grammar (RFC 8259), works without recursion, refuses nesting deeper
-//! than [`MAX_DEPTH`] and takes no object or array apart that has more than [`MAX_MEMBERS`]. Everything in this crate that rewrites a message rests on the spans
-//! it reports, so it never guesses: a byte that does not fit the grammar is a [`Fault`].
+//! than [`MAX_DEPTH`] and takes no object or array apart that has more than [`MAX_MEMBERS`].
+//! Everything in this crate that rewrites a message rests on the spans it reports, so it never
+//! guesses: a byte that does not fit the grammar is a [`Fault`].
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -54,7 +54,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     }
 
     /// The next line that is not blank, without its LF or CRLF; `None` at the end. What the end
-    /// cuts off counts as a line; a byte order mark at the start is passed over. May be dropped while it waits without losing bytes.
+    /// cuts off counts as a line; a byte order mark at the start is passed over. May be dropped
+    /// while it waits without losing bytes.
     ///
     /// # Errors
     /// [`LineError`]; only [`LineError::TooLong`] can be read on from.

@@ -114,6 +114,18 @@ impl Upstream {
         }
     }
 
+    /// Checks, as `scenario: check`, that such an upstream gives a gateway no occasion to pass.
+    pub(crate) fn exempt(self) -> &'static [&'static str] {
+        match self {
+            Self::Sessions => &[],
+            // It has no stream of a call that could be ended and gone on with, which is passed on
+            // to the client. The suite then gives information instead of a judgement.
+            Self::Http | Self::Sse | Self::Stdio => {
+                &["server-sse-polling: server-sse-disconnect-resume"]
+            }
+        }
+    }
+
     /// The fixture's process, where it is not the gateway's own child, and how it is registered.
     fn register(self, workspace: &Workspace) -> Outcome<(Option<Fixture>, Vec<String>)> {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();

@@ -8,8 +8,8 @@ use bus::{Bus, BusError, InProcessBus, Server};
 use bytes::Bytes;
 use domain::ServerId;
 use proto::internal::v1::{
-    ExchangeOpen, Finished, Interest, InterestDone, Notification, ServerRequest, SessionCatalogue,
-    finished, interest,
+    ExchangeOpen, Finished, Interest, InterestDone, Notification, Paused, ServerRequest,
+    SessionCatalogue, finished, interest,
 };
 use uuid::Uuid;
 
@@ -159,6 +159,8 @@ async fn interests_catalogues_and_notifications_pass_both_ways() {
     answering.catalogue(catalogue.clone()).await.unwrap();
     assert_eq!(exchange.next().await, Ok(Frame::InterestDone(done)));
     assert_eq!(exchange.next().await, Ok(Frame::Catalogue(SessionCatalogue { catalogue })));
+    answering.paused(Paused { retry_ms: 50 }).await.unwrap();
+    assert_eq!(exchange.next().await, Ok(Frame::Paused(Paused { retry_ms: 50 })));
     drop(exchange);
     assert_eq!(soon("the leave", answering.next_follow_up()).await, None);
 }

@@ -104,7 +104,12 @@ impl Actor {
                 End::Stopped => break,
                 End::Failed(cause) => cause,
             };
-            tracing::info!(server = %self.slot.spec.server, name = self.slot.spec.name, cause, "connection failed");
+            tracing::info!(
+                server = %self.slot.spec.server,
+                name = self.slot.spec.name,
+                cause,
+                "connection failed"
+            );
             let wait = self.backoff.failed((self.deps.random)());
             somebody_waits = tokio::select! {
                 () = self.stop.cancelled() => break,

@@ -66,6 +66,11 @@ impl Union {
         }
     }
 
+    /// Whether anybody wants a resource.
+    pub(crate) fn wants(&self, uri: &str) -> bool {
+        self.counts.contains_key(uri)
+    }
+
     /// Whether nobody may follow any more resources.
     pub(crate) fn is_full(&self) -> bool {
         self.counts.len() >= MAX_TOTAL

@@ -280,8 +280,11 @@ impl Switchboard {
 
     /// A step was taken; with the upstream's raw error, if it refused.
     pub(super) fn done(&self, step: &Step, error: &Bytes) {
-        if matches!(step, Step::Level(_)) {
-            self.raised();
+        match step {
+            Step::Level(_) => self.raised(),
+            // Who wants it again by now waits for the step that is planned next.
+            Step::Unsubscribe(uri) if self.state().union.wants(uri) => return,
+            Step::Subscribe(_) | Step::Unsubscribe(_) => {}
         }
         self.settle(
             |about| match (about, step) {

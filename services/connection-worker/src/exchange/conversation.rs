@@ -6,7 +6,7 @@ use backplane::exchange::{Answering, FollowUp};
 use bytes::Bytes;
 use mcp::client::Connection;
 use mcp::{Protocol, code};
-use proto::internal::v1::{Notification, Peer};
+use proto::internal::v1::{Notification, Paused, Peer};
 use tokio::time::timeout;
 
 use super::questions::Questions;
@@ -110,6 +110,15 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         self.answering.notify(Notification { method, params }).await.map_err(|_| Left)
+    }
+
+    /// The upstream ended the call's stream, and is asked for the rest after `retry`.
+    ///
+    /// # Errors
+    /// [`Left`].
+    pub(super) async fn pause(&self, retry: Duration) -> Result<(), Left> {
+        let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
+        self.answering.paused(Paused { retry_ms }).await.map_err(|_| Left)
     }
 
     /// The upstream asks something.

@@ -154,6 +154,7 @@ impl Call<'_> {
                 Some(Ok(Frame::Request(request))) => {
                     conversation.ask(Asked::new(link.connection.clone(), request)).await?;
                 }
+                Some(Ok(Frame::Paused { retry })) => conversation.pause(retry).await?,
                 Some(Ok(Frame::Reply(reply))) => return Ok(Ok(reply)),
                 Some(Err(error)) => return Ok(Err(error)),
                 None => return Ok(Err(RequestError::Cancelled)),

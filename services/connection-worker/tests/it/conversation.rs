@@ -58,6 +58,22 @@ async fn over_streamable_http_a_shared_server_asks_the_client_of_the_call() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_wants_to_be_polled_says_so_and_answers_once() {
+    let stage = Stage::new().await;
+    let (_upstream, server) = sessions_over_http(&stage).await;
+    let call = begin(&stage, server, "test_reconnection", &peer("", &all())).await;
+    let Frame::Paused(paused) = next(&call).await else { panic!("not paused") };
+    assert!((50..=30_000).contains(&paused.retry_ms), "{paused:?}");
+    let mut frame = next(&call).await;
+    // It may be asked before it is ready.
+    while let Frame::Paused(_) = frame {
+        frame = next(&call).await;
+    }
+    let Frame::Finished(finished) = frame else { panic!("{frame:?}") };
+    assert_eq!(text(&finished), "Reconnection test completed");
+}
+
+#[tokio::test]
 async fn an_error_of_the_client_reaches_the_upstream_and_a_wrong_name_nobody() {
     let stage = Stage::new().await;
     let (_upstream, server) = sessions_over_http(&stage).await;

@@ -16,7 +16,7 @@ use crate::session::Session;
 pub(crate) fn attach_own(shared: &Arc<Shared>, session: &Arc<Session>, merged: &Merged) {
     for server in merged.own_servers() {
         if session.ended.is_cancelled() {
-            return;
+            break;
         }
         let before = session.hearing.attach_or(server.id, Attachment::is_own, || {
             let target = Target {
@@ -32,6 +32,12 @@ pub(crate) fn attach_own(shared: &Arc<Shared>, session: &Arc<Session>, merged: &
         });
         if let Some(before) = before {
             before.leave(session.name());
+        }
+    }
+    if session.ended.is_cancelled() {
+        // It ended meanwhile: nobody else gives them up.
+        for attachment in session.hearing.end() {
+            attachment.leave(session.name());
         }
     }
 }

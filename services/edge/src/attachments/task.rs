@@ -217,6 +217,8 @@ impl Task {
             Frame::Request(request) => return self.ask(open, request).await,
             Frame::InterestDone(done) => open.wanted.done(&done),
             Frame::Catalogue(catalogue) => self.offered(&catalogue).await,
+            // Only calls have them.
+            Frame::Paused(_) => {}
             Frame::Finished(_) => return None,
         }
         Some(())

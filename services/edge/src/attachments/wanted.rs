@@ -1,6 +1,7 @@
 //! What an attachment told its worker to want, and who waits for it.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 
 use backplane::exchange::Answer;
 use bytes::Bytes;
@@ -109,9 +110,11 @@ impl Wanted {
         };
         match self.under_way.remove(&done.id) {
             Some(About::Subscribe(uri)) => {
-                let waiters = match &outcome {
-                    Ok(_) => self.subscriptions.insert(uri, Subscription::Active),
-                    Err(_) => self.subscriptions.remove(&uri),
+                let waiters = match (&outcome, self.subscriptions.get_mut(&uri)) {
+                    (Ok(_), Some(known)) => Some(mem::replace(known, Subscription::Active)),
+                    // It was given up before it was done.
+                    (Ok(_), None) => None,
+                    (Err(_), _) => self.subscriptions.remove(&uri),
                 };
                 if let Some(Subscription::Asked(waiters)) = waiters {
                     for waiter in waiters {
@@ -176,6 +179,16 @@ mod tests {
         let asked = wanted.subscribe("a://1", Some(one)).unwrap();
         wanted.done(&done(&asked, r#"{"code":-32002}"#));
         assert_eq!(first.try_recv().unwrap(), Err(Bytes::from_static(br#"{"code":-32002}"#)));
+        assert!(wanted.subscribe("a://1", None).is_some());
+    }
+
+    #[test]
+    fn what_was_given_up_before_it_was_done_is_subscribed_to_anew() {
+        let mut wanted = Wanted::default();
+        let asked = wanted.subscribe("a://1", None).unwrap();
+        let given_up = wanted.unsubscribe("a://1", None).unwrap();
+        wanted.done(&done(&asked, ""));
+        wanted.done(&done(&given_up, ""));
         assert!(wanted.subscribe("a://1", None).is_some());
     }
 

@@ -89,13 +89,18 @@ impl Call {
 
     /// Notes whose a task is that the result says was made.
     fn note_task(&self, result: &Bytes) {
+        let offers = |feature| self.merged.catalogue.offers(self.server, feature);
         if self.method != Method::CallTool
-            || !self.merged.catalogue.offers(self.server, Feature::Tasks)
+            || !(offers(Feature::Tasks) || offers(Feature::TasksExtension))
+            || memchr::memmem::find(result, b"taskId").is_none()
         {
             return;
         }
-        if let Ok(Some(id)) = splice::find_string(result, &["task", "taskId"]) {
-            self.shared.sessions.tasks.note(self.server().id, &id, self.meta.key);
+        // As of 2025-11-25, and as the extension of the stateless era says it.
+        for place in [&["task", "taskId"][..], &["taskId"]] {
+            if let Ok(Some(id)) = splice::find_string(result, place) {
+                self.shared.sessions.tasks.note(self.server().id, &id, self.meta.key);
+            }
         }
     }
 }
@@ -106,12 +111,11 @@ fn missing(error: Bytes) -> Bytes {
     splice::replace(&error, &["code"], code.as_bytes()).ok().flatten().unwrap_or(error)
 }
 
-/// What may be stored of the arguments. The worker masks all parameters, of which they are a
-/// part; where it had no connection, or did not answer, it looked at nothing.
+/// What may be stored of the arguments: what the worker left of them where it masked something;
+/// where it had no connection, or did not answer, it looked at nothing.
 fn arguments(finished: &Finished, outcome: CallOutcome) -> Arguments {
     if let Some(masked) = &finished.stored_arguments {
-        let part = splice::slice(masked, &["arguments"]).ok().flatten();
-        return Arguments::Masked(part.unwrap_or_default());
+        return Arguments::Masked(masked.clone());
     }
     let is_failure = matches!(finished.answer, Some(finished::Answer::Failure(_)) | None);
     match outcome {

@@ -29,6 +29,8 @@ pub(super) struct Inputs {
     results: Vec<Option<Bytes>>,
     /// The error that the client answered with.
     refused: Option<Bytes>,
+    /// What may be stored of the arguments: no worker looks at them again if it goes no further.
+    stored_arguments: Option<Bytes>,
 }
 
 pub(super) enum Next {
@@ -49,17 +51,20 @@ pub(super) fn next_round(
     let Some(finished::Answer::Result(result)) = &finished.answer else {
         return Ok(None);
     };
-    let Some(required) =
-        InputRequired::parse(result).map_err(|_| Box::new(unusable(UNREADABLE)))?
-    else {
+    let stored_arguments = finished.stored_arguments.clone();
+    let refused = |message: &str| {
+        let stored_arguments = stored_arguments.clone();
+        Box::new(Finished { stored_arguments, ..unusable(message) })
+    };
+    let Some(required) = InputRequired::parse(result).map_err(|_| refused(UNREADABLE))? else {
         return Ok(None);
     };
     if round >= MAX_ROUNDS || required.requests.len() > MAX_INPUTS {
-        return Err(unusable("the server requires too much input").into());
+        return Err(refused("the server requires too much input"));
     }
     let results = vec![None; required.requests.len()];
-    let params = params.clone();
-    Ok(Some(Inputs { required, params, round, asked: 0, results, refused: None }))
+    let (params, asked, refused) = (params.clone(), 0, None);
+    Ok(Some(Inputs { required, params, round, asked, results, refused, stored_arguments }))
 }
 
 const UNREADABLE: &str = "the input that the server requires cannot be read";
@@ -79,6 +84,7 @@ impl Inputs {
             return Next::Refused(Finished {
                 answer: Some(finished::Answer::Error(error)),
                 outcome: WireOutcome::UpstreamError.into(),
+                stored_arguments: self.stored_arguments.clone(),
                 ..Finished::default()
             });
         }
@@ -98,7 +104,10 @@ impl Inputs {
         let results = keys.zip(self.results.iter().flatten());
         match self.required.next_params(&self.params, results) {
             Ok(params) => Next::Complete(params),
-            Err(_) => Next::Refused(unusable(UNREADABLE)),
+            Err(_) => Next::Refused(Finished {
+                stored_arguments: self.stored_arguments.clone(),
+                ..unusable(UNREADABLE)
+            }),
         }
     }
 

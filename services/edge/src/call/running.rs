@@ -1,5 +1,7 @@
 //! A call that was forwarded: what it says, and what is said to it.
 
+use std::time::Duration;
+
 use backplane::exchange::{Answer, Exchange, Frame};
 use bytes::Bytes;
 use domain::ServerId;
@@ -21,6 +23,9 @@ pub(crate) enum Said {
     /// The upstream asks the client; to be answered with [`Running::answer`] by its id, which is
     /// unique within the call.
     Request(ServerRequest),
+    /// The upstream wants to be polled: more comes after as long as this. A client whose stream
+    /// can be resumed may be sent away until then; everybody else passes over it.
+    Paused(Duration),
     /// The end: the raw result or error, or nothing when the client cancelled.
     Answer(Option<Answer>),
 }
@@ -60,6 +65,7 @@ struct Live {
 enum Step {
     Notification(Notification),
     Request(ServerRequest),
+    Paused(Duration),
     Finished(Finished),
 }
 
@@ -97,6 +103,7 @@ impl Running {
             match live.step().await {
                 Step::Notification(notification) => return Said::Notification(notification),
                 Step::Request(request) => return Said::Request(request),
+                Step::Paused(retry) => return Said::Paused(retry),
                 Step::Finished(finished) => {
                     let live = self.live.take();
                     self.concluding = live.map(|live| live.conclude(finished).boxed());
@@ -239,6 +246,11 @@ impl Live {
                 Ok(Frame::Request(request)) => {
                     return Step::Request(self.call.exposed_request(request));
                 }
+                // Streams of other kinds of clients cannot be resumed.
+                Ok(Frame::Paused(_)) if self.call.conduct == Conduct::Stateless => {}
+                Ok(Frame::Paused(paused)) => {
+                    return Step::Paused(Duration::from_millis(paused.retry_ms));
+                }
                 // Only attachments have them.
                 Ok(Frame::InterestDone(_) | Frame::Catalogue(_)) => {}
                 Ok(Frame::Finished(finished)) => {
@@ -290,7 +302,7 @@ impl Live {
         }
         loop {
             match self.step().await {
-                Step::Notification(_) => {}
+                Step::Notification(_) | Step::Paused(_) => {}
                 Step::Request(request) => match &mut self.inputs {
                     Some(inputs) => inputs.answer(&request.id, Err(gone())),
                     None => self.refuse(&request).await,

@@ -45,6 +45,30 @@ async fn a_reader_gets_what_comes_after_the_event_it_names() {
 }
 
 #[tokio::test]
+async fn a_reader_that_is_sent_away_gets_what_was_said_and_when_to_come_back() {
+    let log = StreamLog::new(7, &limits(|_| {}));
+    let pause = || log.pause(Duration::from_millis(40));
+    let mut first = log.read(None).primed();
+    log.send(&message(1)).await;
+    pause();
+    assert_eq!(read(&mut first).await, Some((0, String::new())));
+    assert_eq!(read(&mut first).await, Some((1, "\"000001\"".to_owned())));
+    let last = first.next().await.unwrap();
+    assert_eq!(last, "id: 7-1\nretry: 40\ndata: \n\n");
+    assert!(!log.is_read());
+    log.send(&message(2)).await;
+    assert_eq!(first.next().await, None);
+    // Nobody is there to be sent away; nor is the next one because of it.
+    pause();
+    let mut second = log.read(Some(1));
+    assert_eq!(read(&mut second).await, Some((2, "\"000002\"".to_owned())));
+    // With the end said, there is nothing to come back for.
+    pause();
+    log.end();
+    assert_eq!(second.next().await, None);
+}
+
+#[tokio::test]
 async fn what_was_read_is_kept_within_its_bounds() {
     for limits in [limits(|l| l.replay_messages = 2), limits(|l| l.replay_bytes = 16)] {
         let log = StreamLog::new(1, &limits);

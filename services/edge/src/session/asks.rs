@@ -1,7 +1,7 @@
 //! Requests of servers to the client of a session, under ids of the edge's own.
 //!
-//! What always holds: each is answered at most once, by the client, by its time running out, or by
-//! nobody when what asked it is over; how many wait is bounded.
+//! What always holds: each is answered at most once: by the client, by its time running out or its
+//! session ending, or by nobody when what asked it is over; how many wait is bounded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,6 +50,15 @@ struct Pending {
     kind: AskKind,
 }
 
+impl Pending {
+    /// Answers in place of the client.
+    fn give_up(self, message: &str) {
+        let error = envelope::error_object(code::INTERNAL_ERROR, message, None);
+        // There is room for every answer; nobody hears it when the call is over.
+        let _ = self.to.try_send(Reaction::Answer(self.upstream, Err(error)));
+    }
+}
+
 /// What the answer may be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AskKind {
@@ -72,6 +81,8 @@ pub(crate) struct Asker {
 }
 
 const ID_PREFIX: &str = "edge-";
+
+const ENDED: &str = "the client's session has ended";
 
 fn client_id(number: u64) -> Id {
     Id::string(&format!("{ID_PREFIX}{number}"))
@@ -98,12 +109,20 @@ impl Asker {
             mpsc::channel(limit.max(1) * 2)
         });
         let mut asks = locked(&self.session.asks);
+        if self.session.ended.is_cancelled() {
+            // Nobody is there to answer, and nothing to see to its time.
+            return Err(envelope::error_object(GATEWAY_ERROR, ENDED, None));
+        }
         let asks = asks.get_or_insert_default();
         if asks.pending.len() >= limit {
             let message = "too many requests wait for the client";
             return Err(envelope::error_object(GATEWAY_ERROR, message, None));
         }
         let kind = asks.kind(self.server, &request)?;
+        if self.asked.len() >= limit {
+            // Those that were answered: an attachment may ask for as long as its session lasts.
+            self.asked.retain(|number| asks.pending.contains_key(number));
+        }
         asks.asked += 1;
         let number = asks.asked;
         let (params, token) = own_token(request.params, number);
@@ -241,10 +260,16 @@ impl Asks {
         let due: Vec<u64> =
             self.pending.iter().filter(|(_, asked)| asked.due <= now).map(|(n, _)| *n).collect();
         for number in due {
-            let Some(Pending { upstream, to, .. }) = self.pending.remove(&number) else { continue };
-            let message = "the client did not answer in time";
-            let error = envelope::error_object(code::INTERNAL_ERROR, message, None);
-            let _ = to.try_send(Reaction::Answer(upstream, Err(error)));
+            if let Some(asked) = self.pending.remove(&number) {
+                asked.give_up("the client did not answer in time");
+            }
+        }
+    }
+
+    /// Answers all that waits, for the client will not: its session ended.
+    pub(super) fn end(self) {
+        for asked in self.pending.into_values() {
+            asked.give_up(ENDED);
         }
     }
 

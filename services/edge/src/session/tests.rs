@@ -55,6 +55,29 @@ fn a_cancellation_reaches_the_last_request_under_an_id() {
     assert!(second.cancel.is_cancelled());
 }
 
+#[tokio::test]
+async fn what_was_asked_and_not_answered_ends_with_the_session() {
+    let sessions = sessions(1, 1);
+    let session = sessions.create(key(), scope()).ok().unwrap();
+    session.open(Opening {
+        revision: Revision::LATEST,
+        client: String::new(),
+        capabilities: Some(Bytes::from_static(br#"{"roots":{}}"#)),
+        client_info: None,
+    });
+    let mut asker = Asker::new(&session, ServerId::from_uuid(Uuid::now_v7()));
+    let question = || proto::internal::v1::ServerRequest {
+        id: "1".to_owned(),
+        method: "roots/list".to_owned(),
+        params: Bytes::new(),
+    };
+    assert!(asker.ask(question()).is_ok());
+    sessions.end(&session.id, Cause::Deleted);
+    let Reaction::Answer(id, answer) = asker.reaction().await else { panic!("no answer") };
+    assert!(id == "1" && answer.is_err());
+    assert!(asker.ask(question()).is_err());
+}
+
 #[test]
 fn a_silent_session_ends_and_one_with_a_stream_does_not() {
     let limits = EdgeLimits { session_idle: Duration::ZERO, ..EdgeLimits::default() };

@@ -18,6 +18,7 @@ use mcp::server::stateless::{
 use mcp::server::{EMPTY_RESULT, InputRequired, LogLevel};
 use mcp::{Id, splice};
 use proto::internal::v1::{Notification, ServerRequest};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Running, Said, failure};
@@ -91,6 +92,7 @@ impl Conversation {
             };
             match said {
                 Said::Notification(said) => self.queue.extend(self.notification(&said)),
+                Said::Paused(_) => {}
                 Said::Request(request) => {
                     if let Some(end) = self.asked(request).await {
                         return Told::Answer(end);
@@ -129,6 +131,8 @@ impl Conversation {
     /// Answers what needs no client, or ends the request with the question. `None`: it goes on.
     async fn asked(&mut self, request: ServerRequest) -> Option<Option<Whole>> {
         let mut asked = Vec::new();
+        // However much is said meanwhile: the client is asked then.
+        let until = Instant::now() + self.shared.config.limits.stateless.gather;
         let mut next = Some(Said::Request(request));
         loop {
             match next {
@@ -147,6 +151,7 @@ impl Conversation {
                 Some(Said::Notification(said)) => {
                     self.queue.extend(self.notification(&said));
                 }
+                Some(Said::Paused(_)) => {}
                 Some(Said::Answer(answer)) => {
                     self.running = None;
                     return Some(answer.map(|answer| self.answer(&answer)));
@@ -154,9 +159,8 @@ impl Conversation {
                 None if asked.is_empty() => return None,
                 None => return Some(Some(self.park(asked))),
             }
-            let gather = self.shared.config.limits.stateless.gather;
             next = match self.running.as_mut() {
-                Some(running) => tokio::time::timeout(gather, running.next()).await.ok(),
+                Some(running) => timeout_at(until, running.next()).await.ok(),
                 None => None,
             };
         }

@@ -19,6 +19,7 @@ use mcp::splice;
 use mcp::uri::RELATED_TASK;
 use proto::internal::v1::ServerRequest;
 use ring::digest::{Context, SHA256};
+use tokio::time::{Instant, timeout_at};
 
 use crate::call::{self, Placed, Running, Said, failure};
 use crate::merged::Merged;
@@ -190,15 +191,21 @@ async fn listen(
     running: &mut Running,
     mut questions: Vec<ServerRequest>,
 ) -> Result<Vec<ServerRequest>, Answer> {
+    let gather = asked.shared.config.limits.stateless.gather;
+    // However much else is said meanwhile.
+    let mut until = Instant::now() + if questions.is_empty() { ASK_WAIT } else { gather };
     loop {
-        let gather = asked.shared.config.limits.stateless.gather;
-        let wait = if questions.is_empty() { ASK_WAIT } else { gather };
-        match tokio::time::timeout(wait, running.next()).await {
+        match timeout_at(until, running.next()).await {
             Err(_) => return Ok(questions),
-            Ok(Said::Notification(_)) => {}
+            Ok(Said::Notification(_) | Said::Paused(_)) => {}
             Ok(Said::Request(question)) => match refusal(asked, &question) {
                 Some(refusal) => running.answer(&question.id, Err(refusal.error())).await,
-                None => questions.push(question),
+                None => {
+                    if questions.is_empty() {
+                        until = until.min(Instant::now() + gather);
+                    }
+                    questions.push(question);
+                }
             },
             Ok(Said::Answer(answer)) => return Err(answer.unwrap_or_else(|| Err(cancelled()))),
         }
@@ -227,7 +234,7 @@ async fn request(asked: &Asked<'_>, placed: Placed) -> Answer {
     let mut running = begin(asked, placed).await?;
     loop {
         match running.next().await {
-            Said::Notification(_) => {}
+            Said::Notification(_) | Said::Paused(_) => {}
             Said::Request(question) => {
                 let message = "Method not found: nobody can be asked here";
                 let error = envelope::error_object(code::METHOD_NOT_FOUND, message, None);

@@ -2,6 +2,7 @@
 //! up once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::ApiKeyId;
@@ -33,6 +34,7 @@ pub(super) struct Parking {
     random: SystemRandom,
     all: usize,
     per_key: usize,
+    is_closed: AtomicBool,
     calls: Mutex<HashMap<[u8; 16], Parked>>,
 }
 
@@ -42,6 +44,7 @@ impl Parking {
             random: SystemRandom::new(),
             all: limits.parked_calls,
             per_key: limits.parked_calls_per_key,
+            is_closed: AtomicBool::new(false),
             calls: Mutex::default(),
         }
     }
@@ -53,11 +56,13 @@ impl Parking {
         self.put_back(number, parked).map(|()| number)
     }
 
-    /// Lets a call wait on under the number that it had. At a limit it ends.
+    /// Lets a call wait on under the number that it had. At a limit it ends, and once no call may
+    /// wait any more.
     pub(super) fn put_back(&self, number: [u8; 16], parked: Parked) -> Result<(), Full> {
         let mut calls = self.calls();
         let of_key = calls.values().filter(|call| call.key == parked.key).count();
-        if calls.len() >= self.all || of_key >= self.per_key {
+        let is_full = calls.len() >= self.all || of_key >= self.per_key;
+        if is_full || self.is_closed.load(Ordering::Acquire) {
             metrics::counter!("mcp_orch_parked_calls_refused_total").increment(1);
             drop(calls);
             return Err(Full);
@@ -75,6 +80,8 @@ impl Parking {
         let mut calls = self.calls();
         let parked = calls.remove(&number);
         metrics::gauge!("mcp_orch_parked_calls").set(calls.len() as f64);
+        // Dropping a call cancels it upstream: not under the lock.
+        drop(calls);
         parked.filter(|parked| parked.expires_at_ms > now_ms)
     }
 
@@ -86,6 +93,12 @@ impl Parking {
     /// Ends the calls of keys that may do nothing any more.
     pub(super) fn retain(&self, is_allowed: impl Fn(ApiKeyId, &Scope) -> bool) {
         self.drop_unless(|parked| is_allowed(parked.key, &parked.scope));
+    }
+
+    /// Ends all of them; from now on none may wait.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.drop_unless(|_| false);
     }
 
     fn drop_unless(&self, keep: impl Fn(&Parked) -> bool) {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use backplane::exchange::Answering;
 use edge::EdgeLimits;
+use proto::internal::v1::Paused;
 use serde_json::{Value, json};
 
-use crate::client::{Client, Said, Stream};
+use crate::client::{Client, Said, SseClient, Stream, message};
 use crate::stage::{Stage, until};
 use crate::worker::{Exchanges, Worker, ok, progress};
 
@@ -77,6 +79,101 @@ async fn a_stream_that_broke_before_its_first_message_begins_again() {
     assert_eq!(stream.message().await["method"], "notifications/progress");
     assert_eq!(stream.message().await["id"], 1);
     stream.end().await;
+}
+
+async fn pause(answering: &Answering) {
+    answering.paused(Paused { retry_ms: 70 }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_of_a_polled_server_is_sent_away_and_comes_back_for_the_answer() {
+    let (stage, worker, mut exchanges, client) = staged(early()).await;
+    let mut stream = client.stream(3, CALL, find()).await;
+    let (_, answering) = exchanges.next().await;
+    answering.notify(progress(1)).await.unwrap();
+    pause(&answering).await;
+    assert_eq!(stream.message().await["params"]["progress"], 1);
+    let seen = stream.last_id.clone();
+    // The last event says when to come back, and for what.
+    assert_eq!(stream.next().await, Some(Said::Event(String::new(), String::new())));
+    assert_eq!((stream.retry.as_deref(), &stream.last_id), (Some("70"), &seen));
+    assert_eq!(stream.next().await, None);
+    // With nobody there, nobody is sent away; nor is who comes back.
+    pause(&answering).await;
+    answering.notify(progress(2)).await.unwrap();
+    let last = seen.unwrap();
+    let mut stream = Stream::new(client.resume(&last).await);
+    assert_eq!(stream.message().await["params"]["progress"], 2);
+    // Another time.
+    pause(&answering).await;
+    assert_eq!(stream.next().await, Some(Said::Event(String::new(), String::new())));
+    let last = stream.last_id.clone().unwrap();
+    stream.end().await;
+    answering.finish(ok(r#"{"n":1}"#)).await.unwrap();
+    let mut stream = Stream::new(client.resume(&last).await);
+    let answer = json!({"jsonrpc": "2.0", "id": 3, "result": {"n": 1}});
+    assert_eq!(stream.message().await, answer);
+    stream.end().await;
+    until("it ended", || stage.world.finished().len() == 1).await;
+    assert_eq!(worker.seen(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_polled_forever_sends_nobody_away_forever() {
+    let (_stage, _worker, mut exchanges, client) = staged(early()).await;
+    let mut stream = client.stream(3, CALL, find()).await;
+    stream.next().await;
+    let last = stream.last_id.clone().unwrap();
+    let (_, answering) = exchanges.next().await;
+    for _ in 0..32 {
+        pause(&answering).await;
+        stream.end().await;
+        stream = Stream::new(client.resume(&last).await);
+    }
+    pause(&answering).await;
+    answering.notify(progress(1)).await.unwrap();
+    assert_eq!(stream.message().await["params"]["progress"], 1);
+}
+
+#[tokio::test]
+async fn clients_that_cannot_be_sent_away_hear_of_no_pause() {
+    let (stage, _worker, mut exchanges, _) = staged(early()).await;
+    let mut older = stage.client();
+    older.initialize("2025-06-18").await;
+    let mut json_alone = stage.client();
+    json_alone.initialize("2025-11-25").await;
+    json_alone.accept = "application/json";
+    let mut batches = stage.client();
+    batches.initialize("2025-03-26").await;
+    let mut sse = SseClient::open(&stage.client(), &stage.url).await;
+    let worker = async {
+        for _ in 0..4 {
+            let (open, answering) = exchanges.next().await;
+            pause(&answering).await;
+            if !open.progress_token.is_empty() {
+                answering.notify(progress(1)).await.unwrap();
+                pause(&answering).await;
+            }
+            answering.finish(ok("{}")).await.unwrap();
+        }
+    };
+    let clients = async {
+        let mut stream = older.stream(1, CALL, find()).await;
+        assert_eq!(stream.message().await["params"]["progress"], 1);
+        assert_eq!(stream.message().await["id"], 1);
+        assert_eq!((stream.next().await, stream.retry.clone()), (None, None));
+        let answer = json_alone.call("docs__find", json!({})).await;
+        assert_eq!(answer["result"], json!({}));
+        let answers = batches.send(format!("[{}]", message(2, CALL, &find()))).await;
+        let mut stream = Stream::new(answers);
+        assert_eq!(stream.message().await["params"]["progress"], 1);
+        assert_eq!(stream.message().await["id"], 2);
+        assert_eq!((stream.next().await, stream.retry), (None, None));
+        sse.post(message(3, CALL, &find())).await;
+        assert_eq!(sse.stream.message().await["params"]["progress"], 1);
+        assert_eq!(sse.stream.message().await["id"], 3);
+    };
+    tokio::join!(worker, clients);
 }
 
 #[tokio::test]

@@ -70,6 +70,21 @@ async fn a_task_is_asked_for_by_the_id_that_its_client_was_told() {
 }
 
 #[tokio::test]
+async fn a_task_of_another_key_is_unknown_where_clients_share_a_connection() {
+    let (stage, _worker, mut exchanges, client) = staged().await;
+    let id = make_task(&client, &mut exchanges, "7").await;
+    stage.world.issue("api_key_second", domain::Role::Owner, None).await;
+    stage.settled().await;
+    let mut second = stage.client_of("/projects/search/unified", "api_key_second");
+    second.initialize("2025-11-25").await;
+    for method in ["tasks/get", "tasks/result", "tasks/cancel"] {
+        // Nothing is sent: there is nobody who would answer.
+        let answer = second.request(method, json!({"taskId": id})).await;
+        assert_eq!(answer["error"]["code"], -32602, "{method}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_holds_the_keys_own_tasks_of_all_servers() {
     let (stage, _worker, mut exchanges, client) = staged().await;
     let id = make_task(&client, &mut exchanges, "7").await;

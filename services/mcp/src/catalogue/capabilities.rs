@@ -187,7 +187,8 @@ fn extensions(
         // What cannot be read has no extensions.
         let _ = scan::members(&all, 0, |member| {
             if let Some(key) = splice::unquote(&all[member.key]) {
-                each(key.into_owned(), all.slice(member.value));
+                // One server's half a character would make the whole unreadable for many.
+                each(key.into_owned(), splice::mend(&all.slice(member.value)));
             }
         });
     }
@@ -222,6 +223,15 @@ mod tests {
         let merged = merge(&entries(catalogues), policy);
         let read = |bytes: &Bytes| serde_json::from_slice(bytes).unwrap();
         (read(merged.capabilities()), read(merged.discover_capabilities()))
+    }
+
+    #[test]
+    fn what_a_server_says_of_an_extension_can_be_read_by_all() {
+        let mut hostile = old(json!({}));
+        let half = br#"{"extensions":{"io.modelcontextprotocol/ui":{"title":"\ud800"}}}"#;
+        hostile.capabilities = Some(Bytes::from_static(half));
+        let (sessions, _) = told(&[hostile], &MergePolicy::default());
+        assert_eq!(sessions["extensions"][UI_EXTENSION]["title"], "\u{fffd}");
     }
 
     #[test]

@@ -307,7 +307,7 @@ impl Link {
                     self.refuse(&id, code::INTERNAL_ERROR, "too many requests");
                 }
             }
-            Frame::Progress(_) | Frame::Reply(_) => {}
+            Frame::Progress(_) | Frame::Paused { .. } | Frame::Reply(_) => {}
         }
     }
 

@@ -39,6 +39,12 @@ pub enum Frame {
     /// The server asks for something in order to answer: it waits for
     /// [`super::Connection::respond`].
     Request(ServerRequest),
+    /// Over Streamable HTTP, in a session: the server ended the request's stream before the answer,
+    /// and is asked for the rest after `retry`. The request goes on; nobody has to do anything.
+    Paused {
+        /// How long the rest is not asked for, between 50 ms and 30 s.
+        retry: Duration,
+    },
     /// The answer; nothing follows.
     Reply(Reply),
 }
@@ -132,7 +138,9 @@ impl Pending {
     pub async fn reply(mut self) -> Result<Reply, RequestError> {
         loop {
             match self.next().await {
-                Some(Ok(Frame::Progress(_) | Frame::Notification { .. })) => {}
+                Some(Ok(
+                    Frame::Progress(_) | Frame::Notification { .. } | Frame::Paused { .. },
+                )) => {}
                 Some(Ok(Frame::Request(request))) => {
                     if let Some(link) = &self.link {
                         link.refuse(&request.id, code::METHOD_NOT_FOUND, "Method not found");
@@ -213,7 +221,10 @@ impl Pending {
         let Some(frame) = self.link.as_ref().and_then(|link| link.take_parked(self.id)) else {
             return Poll::Pending;
         };
-        self.reset_timer();
+        // A server that only ever ends its streams has said nothing: its time runs out.
+        if !matches!(frame, Frame::Paused { .. }) {
+            self.reset_timer();
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 

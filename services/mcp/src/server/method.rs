@@ -81,6 +81,12 @@ impl Method {
         }
     }
 
+    /// Whether it is about one task that was made before.
+    #[must_use]
+    pub const fn is_of_task(self) -> bool {
+        matches!(self, Self::GetTask | Self::TaskResult | Self::UpdateTask | Self::CancelTask)
+    }
+
     /// The member of the parameters that decides which server answers.
     #[must_use]
     pub const fn routed_by(self) -> Option<&'static [&'static str]> {

@@ -221,8 +221,12 @@ async fn an_answer_whose_stream_broke_comes_by_its_last_event_and_the_call_ran_o
         frames
     };
     let (frames, ()) = tokio::join!(client, server);
-    let [Frame::Progress(progress), Frame::Request(_), Frame::Reply(reply)] = frames.as_slice()
-    else {
+    let paused = Frame::Paused { retry: Duration::from_millis(50) };
+    let Some(([first, second], frames)) = frames.split_first_chunk() else {
+        panic!("{frames:?}");
+    };
+    assert_eq!([first, second], [&paused, &paused]);
+    let [Frame::Progress(progress), Frame::Request(_), Frame::Reply(reply)] = frames else {
         panic!("{frames:?}");
     };
     assert_eq!(progress, r#"{"progress":1,"progressToken":"p"}"#);
@@ -264,6 +268,40 @@ async fn a_stream_that_broke_and_cannot_be_resumed_leaves_the_outcome_unknown() 
     peer.next().await.status(404);
     assert!(soon(pending).await.unwrap().unwrap_err().may_have_run());
     assert_eq!(soon(connected.connection.closed()).await, CloseCause::SessionEnded);
+}
+
+#[tokio::test]
+async fn a_server_that_only_ends_its_streams_has_said_nothing() {
+    let (mut peer, connected, _listening) = connected_listening().await;
+    let options = RequestOptions {
+        read_timeout: Some(Duration::from_millis(300)),
+        ..RequestOptions::default()
+    };
+    let mut pending = connected.connection.request("tools/call", Some("{}".into()), options);
+    let server = async {
+        broken_off(&mut peer, "id: 0\nretry: 50\ndata: \n\n").await;
+        // Always something new to come back for, so that nothing but time ends it.
+        for number in 1.. {
+            let request = peer.next().await;
+            if request.method == "POST" {
+                assert_eq!(request.message["method"], "notifications/cancelled");
+                return;
+            }
+            request.stream().raw(&format!("id: {number}\ndata: \n\n")).await;
+        }
+    };
+    let client = async {
+        let mut pauses = 0;
+        loop {
+            match soon(pending.next()).await {
+                Some(Ok(Frame::Paused { .. })) => pauses += 1,
+                end => break (pauses, end),
+            }
+        }
+    };
+    let ((pauses, end), ()) = tokio::join!(client, server);
+    assert_eq!(end, Some(Err(RequestError::Timeout)));
+    assert!((1..=7).contains(&pauses), "{pauses}");
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn messages_on_a_requests_own_stream_belong_to_it_and_come_in_order() {
                     assert_eq!(params, r#"{"progress":1,"progressToken":7}"#);
                 }
                 Frame::Reply(reply) => break (logs, reply),
-                other @ Frame::Request(_) => panic!("{other:?}"),
+                other @ (Frame::Request(_) | Frame::Paused { .. }) => panic!("{other:?}"),
             }
         }
     };

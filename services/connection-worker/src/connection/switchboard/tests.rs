@@ -104,6 +104,25 @@ async fn interests_are_done_once_the_upstream_was_told() {
 }
 
 #[tokio::test]
+async fn who_comes_while_the_last_one_is_taken_back_waits_for_its_own_step() {
+    let board = Switchboard::new(Clientele::Many);
+    let mut told = Told::default();
+    let subscribe = Step::Subscribe("a".to_owned());
+    told.note(&subscribe, true);
+    let plan = board.plan(&mut told);
+    assert_eq!(plan, [Step::Unsubscribe("a".to_owned())]);
+    let mut late = board.attach(&Wants::default()).unwrap();
+    late.subscribe(1, "a").unwrap();
+    told.note(&plan[0], true);
+    board.done(&plan[0], &Bytes::new());
+    assert!(silent(late.next()).await, "the upstream does not report on it");
+    assert_eq!(board.plan(&mut told), [subscribe.clone()]);
+    told.note(&subscribe, true);
+    board.done(&subscribe, &Bytes::new());
+    assert!(matches!(late.next().await, Heard::Done(done) if done.id == 1));
+}
+
+#[tokio::test]
 async fn without_a_connection_an_interest_fails_and_is_forgotten() {
     let board = Switchboard::new(Clientele::Many);
     let mut attachment = board.attach(&Wants::default()).unwrap();

@@ -98,7 +98,9 @@ fn read_message(link: &Arc<Link>, id: u64, frame: Bytes) -> Incoming {
 enum Part {
     /// With the answer.
     Answer(Result<Reply, RequestError>),
-    /// Without.
+    /// Without: the server ended it, as it may to be asked for the rest later.
+    Ended(RequestError),
+    /// Without: the connection broke.
     Cut(RequestError),
 }
 
@@ -115,9 +117,10 @@ impl HttpSession {
         let mut failed = 0;
         loop {
             let mut decoder = Decoder::new(link.max_message_bytes);
-            let cut = match read_part(link, id, response, &mut decoder).await {
+            let (cut, is_ended) = match read_part(link, id, response, &mut decoder).await {
                 Part::Answer(reply) => return reply,
-                Part::Cut(error) => error,
+                Part::Ended(error) => (error, true),
+                Part::Cut(error) => (error, false),
             };
             if let Some(named) = decoder.last_id().filter(|id| !id.is_empty()) {
                 failed = if last_event.as_deref() == Some(named) { failed + 1 } else { 0 };
@@ -131,6 +134,9 @@ impl HttpSession {
             let Some(last_event) = last_event.as_deref().filter(|_| !link.is_stateless()) else {
                 return Err(cut);
             };
+            if is_ended && failed < MAX_FAILED_RESUMES {
+                Box::pin(link.park(id, Frame::Paused { retry: pause })).await;
+            }
             // In a box of its own, so that it makes the usual work no larger.
             let resumed = Box::pin(self.resume(link, last_event, pause, &mut failed)).await;
             response = resumed.ok_or(cut)?;
@@ -171,7 +177,7 @@ async fn read_part(link: &Arc<Link>, id: u64, mut response: Answer, decoder: &mu
             Ok(Some(chunk)) => decoder.push(&chunk),
             Ok(None) => {
                 let cause = "the answer's stream ended without an answer".to_owned();
-                return Part::Cut(RequestError::Unknown(SendFailure::Broken(cause)));
+                return Part::Ended(RequestError::Unknown(SendFailure::Broken(cause)));
             }
             Err(cause) => return Part::Cut(RequestError::Unknown(SendFailure::Broken(cause))),
         }

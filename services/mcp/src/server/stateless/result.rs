@@ -61,8 +61,8 @@ struct Found {
 }
 
 /// The result with `resultType` where it says none, with a legal `ttlMs` and `cacheScope` if
-/// `cache` is given (the upstream's own where they are legal and not more than allowed), and with `server_info` (raw) as who
-/// answered.
+/// `cache` is given (the upstream's own where they are legal and not more than allowed), and with
+/// `server_info` (raw) as who answered.
 ///
 /// # Errors
 /// [`SpliceError::NotAnObject`] if the result is none, and as [`splice::find`].
