@@ -23,7 +23,7 @@ pub(crate) use peers::{
     Conformance, Everything, everything_http, everything_stdio, node_modules, python_server,
     stdio_fixture,
 };
-pub(crate) use program::Program;
+pub(crate) use program::{Program, inspect};
 pub(crate) use rest::Rest;
 pub(crate) use sse::{SseClient, read_event};
 pub(crate) use streamable::Streamable;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fleet::Fleet;
-use crate::harness::{Client, Mode, Sdk, eventually};
+use crate::harness::{Client, Mode, Sdk, eventually, inspect};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_1() {
@@ -35,6 +35,38 @@ async fn typescript_2_of_the_older_era() {
 #[tokio::test(flavor = "multi_thread")]
 async fn typescript_2_stateless() {
     over_both_transports(Sdk::TypeScript2(Mode::Auto)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector() {
+    let fleet = Fleet::start().await;
+    let ready = fleet.orch.ready.clone();
+    for (transport, url) in [("http", &ready.mcp_url), ("sse", &ready.sse_url)] {
+        let ask = async |arguments: &[&str]| {
+            inspect(&fleet.orch, url, transport, arguments).await.to_string()
+        };
+        let tools = ask(&["--method", "tools/list"]).await;
+        for tool in ["npm__echo", "time__get_current_time", "sse__echo", "fixture__test_sampling"] {
+            assert!(tools.contains(tool), "{tool} over {transport}: {tools}");
+        }
+        for (tool, argument, expected) in [
+            ("npm__echo", "message=hi", "Echo: hi"),
+            ("sse__echo", "message=hi", "Echo: hi"),
+            ("time__get_current_time", "timezone=UTC", "UTC"),
+            ("fixture__test_simple_text", "unused=1", "This is a simple text response"),
+        ] {
+            let call = ["--method", "tools/call", "--tool-name", tool, "--tool-arg", argument];
+            let said = ask(&call).await;
+            assert!(said.contains(expected), "{tool} over {transport}: {said}");
+        }
+        let uri = "mcp+fixture+test://static-text";
+        let read = ask(&["--method", "resources/read", "--uri", uri]).await;
+        assert!(read.contains("the content of the static text resource"), "{read}");
+        let prompt = "fixture__test_simple_prompt";
+        let got = ask(&["--method", "prompts/get", "--prompt-name", prompt]).await;
+        assert!(got.contains("This is a simple prompt for testing."), "{got}");
+        ask(&["--method", "logging/setLevel", "--log-level", "warning"]).await;
+    }
 }
 
 async fn over_both_transports(sdk: Sdk) {

@@ -8,6 +8,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::orch::Orch;
+use super::peers::node_modules;
+
 /// How long a program may run.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -56,4 +59,13 @@ impl Program {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+}
+
+/// One request of the Inspector's command line over `sse` or `http`.
+pub(crate) async fn inspect(orch: &Orch, url: &str, transport: &str, arguments: &[&str]) -> Value {
+    let inspector = node_modules().join("@modelcontextprotocol/inspector/cli/build/cli.js");
+    let inspector = inspector.display().to_string();
+    let header = format!("Authorization: Bearer {}", orch.api_key);
+    let common = [&inspector, "--cli", url, "--transport", transport, "--header", &header];
+    Program::run("node", common.into_iter().chain(arguments.iter().copied()), &[]).await.ok().json()
 }
