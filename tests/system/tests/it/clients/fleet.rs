@@ -66,6 +66,9 @@ async fn own_tools(server: &Value) -> Vec<String> {
     };
     let mut connection = server.clone();
     connection["transport"] = json!(transport);
+    // What a server asks over Streamable HTTP comes on the stream of its call: there the gateway
+    // says of its clients that they can be asked.
+    connection["capable"] = json!(transport == "http");
     let mut client = Client::connect(Sdk::Python, &connection).await;
     let names = client.tools().await;
     client.close().await;

@@ -65,7 +65,7 @@ async fn the_inspector() {
         let prompt = "fixture__test_simple_prompt";
         let got = ask(&["--method", "prompts/get", "--prompt-name", prompt]).await;
         assert!(got.contains("This is a simple prompt for testing."), "{got}");
-        ask(&["--method", "logging/setLevel", "--log-level", "warning"]).await;
+        ask(&["--method", "logging/setLevel", "--log-level", "debug"]).await;
     }
 }
 
