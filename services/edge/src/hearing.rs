@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ServerId;
-use mcp::server::LogLevel;
+use mcp::LogLevel;
 
 use crate::attachments::Attachment;
 use crate::view::OwnView;

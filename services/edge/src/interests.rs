@@ -7,8 +7,8 @@ use domain::ErrorCode;
 use futures::future::join_all;
 use mcp::catalogue::Feature;
 use mcp::envelope::{self, code};
-use mcp::server::{EMPTY_RESULT, LogLevel, Method};
-use mcp::splice;
+use mcp::server::{EMPTY_RESULT, Method};
+use mcp::{LogLevel, splice};
 
 use crate::attachments::{attach, attach_all};
 use crate::call::{self, failure};

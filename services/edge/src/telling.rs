@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mcp::server::{LogLevel, sse_message};
-use mcp::{Id, splice};
+use mcp::server::sse_message;
+use mcp::{Id, LogLevel, splice};
 use proto::internal::v1::{Notification, ServerRequest};
 
 use crate::call::{Running, Said, answer_message, notification_message};

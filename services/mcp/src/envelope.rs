@@ -316,12 +316,6 @@ impl Envelope {
         self.body.clone().map(|span| self.frame.slice(span))
     }
 
-    /// Where [`Self::body`] lies in the frame.
-    #[must_use]
-    pub fn body_span(&self) -> Option<Range<usize>> {
-        self.body.clone()
-    }
-
     /// The whole message as it arrived, but for a byte order mark.
     #[must_use]
     pub fn frame(&self) -> &Bytes {

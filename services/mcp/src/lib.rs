@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod client;
 mod digest;
 pub mod envelope;
+mod log_level;
 pub mod naming;
 pub mod revision;
 pub mod scan;
@@ -24,4 +25,5 @@ pub mod uri;
 
 pub use catalogue::{Catalogue, ListKind, MergedCatalogue};
 pub use envelope::{Envelope, ErrorObject, Id, Kind, code};
+pub use log_level::LogLevel;
 pub use revision::{Protocol, Revision};

@@ -5,7 +5,6 @@ mod event_id;
 mod headers;
 mod initialize;
 mod input;
-mod log_level;
 mod method;
 mod notify;
 mod session;
@@ -19,7 +18,6 @@ pub use headers::{
 };
 pub use initialize::{InitializeRequest, InitializeResult, ServerInfo};
 pub use input::{InputRequest, InputRequired};
-pub use log_level::LogLevel;
 pub use method::{Method, is_client_notification};
 pub use notify::{
     EMPTY_RESULT, cancelled_request, list_changed, progress, sse_endpoint, sse_event, sse_message,

@@ -26,15 +26,6 @@ pub enum SpliceError {
     NotAnObject,
 }
 
-/// One step of a path that may fan out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step<'a> {
-    /// The member with this key.
-    Member(&'a str),
-    /// Each element of an array.
-    Each,
-}
-
 /// The text of a JSON string (quotes included) with its escapes resolved; `None` for other values.
 #[must_use]
 pub fn unquote(raw: &[u8]) -> Option<Cow<'_, str>> {
@@ -112,28 +103,6 @@ pub fn elements(json: &[u8], path: &[&str]) -> Result<Option<Vec<Range<usize>>>,
     let mut spans = Vec::new();
     let end = scan::elements(json, span.start, |element| spans.push(element))?;
     Ok(end.map(|_| spans))
-}
-
-/// Where every value at a path with [`Step::Each`] lies, in the order of the text. Parts of the
-/// text with another shape are passed over.
-///
-/// # Errors
-/// As [`find`].
-pub fn find_each(json: &[u8], path: &[Step<'_>]) -> Result<Vec<Range<usize>>, SpliceError> {
-    let mut spans = vec![scan::document(json)?];
-    for step in path {
-        let mut next = Vec::new();
-        for span in spans {
-            match step {
-                Step::Each => {
-                    scan::elements(json, span.start, |element| next.push(element))?;
-                }
-                Step::Member(name) => next.extend(member_at(json, span.start, name)?),
-            }
-        }
-        spans = next;
-    }
-    Ok(spans)
 }
 
 /// The text with `value` in place of the bytes at `span`.
@@ -258,15 +227,6 @@ fn descend(json: &[u8], path: &[&str]) -> Result<Place, SpliceError> {
         }
     }
     Ok(place)
-}
-
-/// Where the value of the member `name` lies in the object that starts at `at`, if there is one.
-pub(crate) fn member_at(
-    json: &[u8],
-    at: usize,
-    name: &str,
-) -> Result<Option<Range<usize>>, SpliceError> {
-    Ok(member(json, at, name)?.member.map(|member| member.value))
 }
 
 struct Lookup {

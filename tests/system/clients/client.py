@@ -6,14 +6,14 @@ answers sampling, elicitation and roots, and says so to the server.
 """
 
 import asyncio
-import json
-import sys
 from contextlib import asynccontextmanager
 
 from mcp import ClientSession, types
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamablehttp_client
+
+from driver import Person, answer, lines, plain, serve
 
 
 @asynccontextmanager
@@ -42,10 +42,6 @@ async def streams(connection):
             yield read, write
 
 
-def plain(value):
-    return value.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
 async def pages(list_page, items):
     found, cursor = [], None
     while True:
@@ -54,70 +50,6 @@ async def pages(list_page, items):
         cursor = page.nextCursor
         if not cursor:
             return found
-
-
-def filled(schema):
-    """An answer to a form: each property by its type, an enumeration by its first value."""
-    values = {"integer": 7, "number": 7, "boolean": True, "array": []}
-    return {
-        name: (rule.get("enum") or [values.get(rule.get("type"), "Ada")])[0]
-        for name, rule in (schema.get("properties") or {}).items()
-    }
-
-
-class Person:
-    """Who sits before the client: answers what servers ask, and remembers what they said."""
-
-    def __init__(self):
-        self.asked, self.logs, self.updated = [], [], []
-        self.changed = asyncio.Condition()
-
-    async def note(self, where, what):
-        async with self.changed:
-            where.append(what)
-            self.changed.notify_all()
-
-    async def wait_for(self, predicate):
-        async with self.changed:
-            await asyncio.wait_for(self.changed.wait_for(predicate), 20)
-
-    async def sampling(self, _, params):
-        await self.note(self.asked, {"method": "sampling/createMessage", "params": plain(params)})
-        text = params.messages[-1].content.text
-        return types.CreateMessageResult(
-            role="assistant",
-            content=types.TextContent(type="text", text=f"sampled: {text}"),
-            model="test-model",
-        )
-
-    async def elicitation(self, _, params):
-        params = plain(params)
-        await self.note(self.asked, {"method": "elicitation/create", "params": params})
-        content = filled(params.get("requestedSchema", {}))
-        return types.ElicitResult(action="accept", content=content)
-
-    async def roots(self, _):
-        await self.note(self.asked, {"method": "roots/list", "params": {}})
-        return types.ListRootsResult(roots=[types.Root(uri="file:///work", name="work")])
-
-    async def log(self, params):
-        await self.note(self.logs, plain(params))
-
-    async def message(self, message):
-        if isinstance(message, types.ServerNotification):
-            message = message.root
-        if isinstance(message, types.ResourceUpdatedNotification):
-            await self.note(self.updated, str(message.params.uri))
-
-    def callbacks(self, capable):
-        heard = {"logging_callback": self.log, "message_handler": self.message}
-        if not capable:
-            return heard
-        return heard | {
-            "sampling_callback": self.sampling,
-            "elicitation_callback": self.elicitation,
-            "list_roots_callback": self.roots,
-        }
 
 
 class Commands:
@@ -223,35 +155,12 @@ class Commands:
         return plain(await self.session.get_prompt(command["name"], command.get("arguments")))
 
 
-def answer(value):
-    print(json.dumps(value), flush=True)
-
-
-async def lines():
-    loop = asyncio.get_running_loop()
-    while True:
-        line = await loop.run_in_executor(None, sys.stdin.readline)
-        if not line:
-            return
-        yield json.loads(line)
-
-
-async def serve(commands, given):
-    async for command in given:
-        if command["op"] == "close":
-            return
-        try:
-            answer({"ok": await getattr(commands, command["op"])(command)})
-        except Exception as error:  # Told to the test, which decides.
-            answer({"error": f"{type(error).__name__}: {error}"})
-
-
 async def main():
     given = lines()
     connection = await anext(given)
     try:
         async with streams(connection) as (read, write):
-            person = Person()
+            person = Person(types)
             callbacks = person.callbacks(connection.get("capable", False))
             async with ClientSession(read, write, **callbacks) as session:
                 initialized = await session.initialize()

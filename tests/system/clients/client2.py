@@ -6,8 +6,6 @@ the first line the client answers sampling, elicitation and roots, and says so t
 """
 
 import asyncio
-import json
-import sys
 import warnings
 
 import httpx2
@@ -15,6 +13,8 @@ import mcp_types as types
 from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+
+from driver import Person, answer, lines, plain, serve
 
 warnings.simplefilter("ignore")
 MODERN = "2026-07-28"
@@ -28,10 +28,6 @@ def transport(connection):
     return streamable_http_client(connection["url"], http_client=http)
 
 
-def plain(value):
-    return value.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
 async def pages(list_page, items):
     found, cursor = [], None
     while True:
@@ -40,70 +36,6 @@ async def pages(list_page, items):
         cursor = page.next_cursor
         if not cursor:
             return found
-
-
-def filled(schema):
-    """An answer to a form: each property by its type, an enumeration by its first value."""
-    values = {"integer": 7, "number": 7, "boolean": True, "array": []}
-    return {
-        name: (rule.get("enum") or [values.get(rule.get("type"), "Ada")])[0]
-        for name, rule in (schema.get("properties") or {}).items()
-    }
-
-
-class Person:
-    """Who sits before the client: answers what servers ask, and remembers what they said."""
-
-    def __init__(self):
-        self.asked, self.logs, self.updated = [], [], []
-        self.changed = asyncio.Condition()
-
-    async def note(self, where, what):
-        async with self.changed:
-            where.append(what)
-            self.changed.notify_all()
-
-    async def wait_for(self, predicate):
-        async with self.changed:
-            await asyncio.wait_for(self.changed.wait_for(predicate), 20)
-
-    async def sampling(self, _, params):
-        await self.note(self.asked, {"method": "sampling/createMessage", "params": plain(params)})
-        content = params.messages[-1].content
-        text = (content[0] if isinstance(content, list) else content).text
-        return types.CreateMessageResult(
-            role="assistant",
-            content=types.TextContent(type="text", text=f"sampled: {text}"),
-            model="test-model",
-        )
-
-    async def elicitation(self, _, params):
-        params = plain(params)
-        await self.note(self.asked, {"method": "elicitation/create", "params": params})
-        content = filled(params.get("requestedSchema", {}))
-        return types.ElicitResult(action="accept", content=content)
-
-    async def roots(self, _):
-        await self.note(self.asked, {"method": "roots/list", "params": {}})
-        return types.ListRootsResult(roots=[types.Root(uri="file:///work", name="work")])
-
-    async def log(self, params):
-        await self.note(self.logs, plain(params))
-
-    async def message(self, message):
-        message = getattr(message, "root", message)
-        if isinstance(message, types.ResourceUpdatedNotification):
-            await self.note(self.updated, str(message.params.uri))
-
-    def callbacks(self, capable):
-        heard = {"logging_callback": self.log, "message_handler": self.message}
-        if not capable:
-            return heard
-        return heard | {
-            "sampling_callback": self.sampling,
-            "elicitation_callback": self.elicitation,
-            "list_roots_callback": self.roots,
-        }
 
 
 class Commands:
@@ -204,33 +136,10 @@ class Commands:
         return plain(await self.client.get_prompt(command["name"], command.get("arguments")))
 
 
-def answer(value):
-    print(json.dumps(value), flush=True)
-
-
-async def lines():
-    loop = asyncio.get_running_loop()
-    while True:
-        line = await loop.run_in_executor(None, sys.stdin.readline)
-        if not line:
-            return
-        yield json.loads(line)
-
-
-async def serve(commands, given):
-    async for command in given:
-        if command["op"] == "close":
-            return
-        try:
-            answer({"ok": await getattr(commands, command["op"])(command)})
-        except Exception as error:  # Told to the test, which decides.
-            answer({"error": f"{type(error).__name__}: {error}"})
-
-
 async def main():
     given = lines()
     connection = await anext(given)
-    person = Person()
+    person = Person(types)
     try:
         client = Client(
             transport(connection),

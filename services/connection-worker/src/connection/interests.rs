@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::severity::Severity;
+use mcp::LogLevel;
 
 /// Most resources that one listener follows.
 pub(crate) const MAX_URIS: usize = 10_000;
@@ -20,7 +20,7 @@ pub(crate) struct Wants {
     /// Resources whose updates it wants to hear of, by the upstream's own URIs.
     pub(crate) uris: BTreeSet<String>,
     /// The least severe log messages it wants; `None` where it never said.
-    pub(crate) level: Option<Severity>,
+    pub(crate) level: Option<LogLevel>,
 }
 
 impl Wants {
@@ -35,7 +35,7 @@ impl Wants {
 pub(crate) struct Union {
     counts: BTreeMap<String, usize>,
     /// What requests asked for; it stays, for the next one of the client is likely to want it too.
-    once: Option<Severity>,
+    once: Option<LogLevel>,
 }
 
 /// What the upstream was told on a connection.
@@ -43,7 +43,7 @@ pub(crate) struct Union {
 pub(crate) struct Told {
     /// Resources it was asked to report on; with `false` those it refused.
     uris: BTreeMap<String, bool>,
-    level: Option<Severity>,
+    level: Option<LogLevel>,
 }
 
 /// Something to tell the upstream.
@@ -54,7 +54,7 @@ pub(crate) enum Step {
     /// Report on it no longer.
     Unsubscribe(String),
     /// Send log messages from this level on.
-    Level(Severity),
+    Level(LogLevel),
 }
 
 impl Union {
@@ -87,7 +87,7 @@ impl Union {
     }
 
     /// A request wants log messages of this level while it runs; whether that is news.
-    pub(crate) fn raise(&mut self, level: Severity) -> bool {
+    pub(crate) fn raise(&mut self, level: LogLevel) -> bool {
         let is_news = self.once.is_none_or(|before| level < before);
         if is_news {
             self.once = Some(level);
@@ -97,7 +97,7 @@ impl Union {
 
     /// What is left to do so that the upstream does what is wanted. `levels` are those that the
     /// listeners want.
-    pub(crate) fn plan(&self, told: &Told, levels: impl Iterator<Item = Severity>) -> Vec<Step> {
+    pub(crate) fn plan(&self, told: &Told, levels: impl Iterator<Item = LogLevel>) -> Vec<Step> {
         let wanted = levels.chain(self.once).min();
         let level = wanted.filter(|level| told.level != Some(*level)).map(Step::Level);
         let gone = told.uris.keys().filter(|uri| !self.counts.contains_key(*uri));
@@ -169,24 +169,24 @@ mod tests {
         let mut union = Union::default();
         union.add("b");
         union.add("a");
-        let levels = || [Severity::Error, Severity::Info].into_iter();
+        let levels = || [LogLevel::Error, LogLevel::Info].into_iter();
         assert_eq!(
             union.plan(&Told::default(), levels()),
-            [Step::Level(Severity::Info), subscribe("a"), subscribe("b")]
+            [Step::Level(LogLevel::Info), subscribe("a"), subscribe("b")]
         );
     }
 
     #[test]
     fn the_level_is_the_most_verbose_and_is_told_once() {
         let (mut union, mut told) = (Union::default(), Told::default());
-        let warning = || [Severity::Warning].into_iter();
-        assert_eq!(union.plan(&told, warning()), [Step::Level(Severity::Warning)]);
-        told.note(&Step::Level(Severity::Warning), false);
+        let warning = || [LogLevel::Warning].into_iter();
+        assert_eq!(union.plan(&told, warning()), [Step::Level(LogLevel::Warning)]);
+        told.note(&Step::Level(LogLevel::Warning), false);
         assert_eq!(union.plan(&told, warning()), []);
-        assert!(union.raise(Severity::Debug));
-        assert!(!union.raise(Severity::Info));
-        assert_eq!(union.plan(&told, warning()), [Step::Level(Severity::Debug)]);
-        told.note(&Step::Level(Severity::Debug), true);
+        assert!(union.raise(LogLevel::Debug));
+        assert!(!union.raise(LogLevel::Info));
+        assert_eq!(union.plan(&told, warning()), [Step::Level(LogLevel::Debug)]);
+        told.note(&Step::Level(LogLevel::Debug), true);
         // Nobody wants anything any more: there is no way to say so.
         assert_eq!(Union::default().plan(&told, [].into_iter()), []);
     }

@@ -12,15 +12,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use mcp::code;
 use mcp::envelope::error_object;
+use mcp::{LogLevel, code};
 use proto::internal::v1::{InterestDone, Notification};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use self::listener::{Attachment, Seat};
 use super::asked::Asked;
 use super::interests::{Step, Told, Union, Wants};
-use crate::severity::{LOG_METHOD, Severity, passes};
+use crate::severity::{LOG_METHOD, passes};
 
 /// Most messages that wait for one listener.
 const QUEUE: usize = 256;
@@ -217,7 +217,7 @@ impl Switchboard {
 
     /// Has the upstream send log messages of that level; returns when it was told. At once where
     /// it was told before.
-    pub(crate) async fn raise(&self, level: Severity) {
+    pub(crate) async fn raise(&self, level: LogLevel) {
         let told = {
             let mut state = self.state();
             if !state.union.raise(level) || state.raising.len() >= MAX_WAITING {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use backplane::exchange::{Answering, FollowUp};
 use bytes::Bytes;
 use domain::call::CallOutcome;
-use mcp::code;
 use mcp::envelope::error_object;
+use mcp::{LogLevel, code};
 use proto::internal::v1::interest::Change;
 use proto::internal::v1::{ExchangeOpen, Interest, InterestDone, Peer};
 use tokio::time::{Instant, sleep};
@@ -22,7 +22,6 @@ use super::conversation::{Conversation, Left, Passing};
 use crate::backoff::Backoff;
 use crate::connection::{Attachment, TooMany, Unavailable, Wants};
 use crate::session::{Denied, Lease, Pool};
-use crate::severity::Severity;
 
 /// Most changes of interests that wait for a connection.
 const MAX_EARLY: usize = 256;
@@ -236,7 +235,7 @@ async fn want(
     let taken = match &interest.change {
         Some(Change::Subscribe(uri)) => attachment.subscribe(interest.id, uri),
         Some(Change::Unsubscribe(uri)) => attachment.unsubscribe(interest.id, uri),
-        Some(Change::LogLevel(level)) => match Severity::parse(level) {
+        Some(Change::LogLevel(level)) => match LogLevel::parse(level) {
             Some(level) => attachment.set_level(interest.id, level),
             None => return done(answering, interest.id, "no such log level").await,
         },

@@ -5,13 +5,13 @@ use std::time::Duration;
 use backplane::exchange::{Answering, FollowUp};
 use bytes::Bytes;
 use mcp::client::Connection;
-use mcp::{Protocol, code};
+use mcp::{LogLevel, Protocol, code};
 use proto::internal::v1::{Notification, Paused, Peer};
 use tokio::time::timeout;
 
 use super::questions::Questions;
 use crate::connection::{Asked, Heard};
-use crate::severity::{LOG_METHOD, Severity, passes};
+use crate::severity::{LOG_METHOD, passes};
 
 /// How long handing a client's notification to the upstream may take.
 const NOTIFY_LIMIT: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ enum Logs {
     /// All: the edge knows what the client wants.
     All,
     /// From that level on.
-    From(Severity),
+    From(LogLevel),
     /// A stateless client that asked for none.
     None,
 }
@@ -55,7 +55,7 @@ impl Logs {
     fn of(peer: Option<&Peer>) -> Self {
         match peer {
             Some(peer) if peer.revision == Protocol::STATELESS => {
-                Severity::parse(&peer.log_level).map_or(Self::None, Self::From)
+                LogLevel::parse(&peer.log_level).map_or(Self::None, Self::From)
             }
             _ => Self::All,
         }

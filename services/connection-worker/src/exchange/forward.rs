@@ -5,6 +5,7 @@ use std::time::Duration;
 use backplane::exchange::{Answering, FollowUp};
 use bytes::Bytes;
 use domain::call::CallOutcome;
+use mcp::LogLevel;
 use mcp::client::{Frame, Pending, RequestError, RequestOptions, SendFailure, Transport};
 use proto::internal::v1::{ExchangeOpen, Peer};
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -15,7 +16,6 @@ use super::conversation::{Conversation, Left, Passing};
 use super::reach::Reached;
 use crate::connection::{Asked, Client, Heard, Link, Seat};
 use crate::session::Denied;
-use crate::severity::Severity;
 
 /// How long a request waits until the upstream sends log messages as it wants them, and an answer
 /// until what was said before it was handed on.
@@ -164,7 +164,7 @@ impl Call<'_> {
 
     /// Has an upstream with sessions send the log messages that this request alone asks for.
     async fn want_logs(&self, reached: &Reached) {
-        let level = self.open.peer.as_ref().and_then(|peer| Severity::parse(&peer.log_level));
+        let level = self.open.peer.as_ref().and_then(|peer| LogLevel::parse(&peer.log_level));
         if let Some(level) = level.filter(|_| !reached.link().is_stateless()) {
             let raised = reached.board(self.served).raise(level);
             // Without it the request goes on all the same.

@@ -1,18 +1,20 @@
 //! What upstreams say outside of calls, to those who listen.
 
+use std::path::Path;
+
 use backplane::exchange::{Exchange, Frame};
 use bytes::Bytes;
 use domain::ServerId;
 use domain::connection::ConnectionState;
 use domain::event::ServerEvent;
 use domain::server::{Isolation, Transport};
+use fixtures::Upstream;
 use proto::internal::v1::interest::Change;
 use proto::internal::v1::{Interest, Notification, Peer, finished};
 use serde_json::{Value, json};
 
 use crate::stage::{
-    self, Conformance, LIMIT, Stage, at, attachment, conformance, finish, next, of_peer, peer,
-    question, result,
+    self, LIMIT, Stage, at, attachment, conformance, finish, next, of_peer, peer, question, result,
 };
 
 const URI: &str = "test://watched-resource";
@@ -103,23 +105,29 @@ async fn updates_reach_all_who_listen_and_are_asked_for_again_after_a_restart() 
     }
 }
 
-#[tokio::test]
-async fn the_last_one_takes_the_subscription_back() {
-    let stage = Stage::new().await;
-    let folder = tempfile::tempdir().unwrap();
-    let notes = folder.path().join("notes");
-    let (transport, launch) = stage::script(&format!(
+/// A server with sessions that notes down each line it reads. It refuses what names `refused`, and
+/// has an empty answer for all else.
+fn noting(notes: &Path, capabilities: &str) -> (Transport, Value) {
+    stage::script(&format!(
         r#"while read line; do
              echo "$line" >> {}
              id=$(printf %s "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
              case "$line" in
-               *'"initialize"'*) echo '{{"jsonrpc":"2.0","id":'"$id"',"result":{{"protocolVersion":"2025-06-18","capabilities":{{"resources":{{"subscribe":true}}}},"serverInfo":{{"name":"x","version":"1"}}}}}}' ;;
+               *'"initialize"'*) echo '{{"jsonrpc":"2.0","id":'"$id"',"result":{{"protocolVersion":"2025-06-18","capabilities":{capabilities},"serverInfo":{{"name":"x","version":"1"}}}}}}' ;;
                *'"server/discover"'*|*refused*) echo '{{"jsonrpc":"2.0","id":'"$id"',"error":{{"code":-32601,"message":"no"}}}}' ;;
                *'"id":'*) echo '{{"jsonrpc":"2.0","id":'"$id"',"result":{{}}}}' ;;
              esac
            done"#,
         notes.display()
-    ));
+    ))
+}
+
+#[tokio::test]
+async fn the_last_one_takes_the_subscription_back() {
+    let stage = Stage::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let notes = folder.path().join("notes");
+    let (transport, launch) = noting(&notes, r#"{"resources":{"subscribe":true}}"#);
     let server = stage.register(transport, launch).await;
     let count = |method: &str| {
         let notes = std::fs::read_to_string(&notes).unwrap_or_default();
@@ -231,18 +239,7 @@ async fn a_clients_notification_reaches_its_own_connection() {
     let stage = Stage::new().await;
     let folder = tempfile::tempdir().unwrap();
     let notes = folder.path().join("notes");
-    let (transport, launch) = stage::script(&format!(
-        r#"while read line; do
-             echo "$line" >> {}
-             id=$(printf %s "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
-             case "$line" in
-               *'"initialize"'*) echo '{{"jsonrpc":"2.0","id":'"$id"',"result":{{"protocolVersion":"2025-06-18","capabilities":{{}},"serverInfo":{{"name":"x","version":"1"}}}}}}' ;;
-               *'"server/discover"'*) echo '{{"jsonrpc":"2.0","id":'"$id"',"error":{{"code":-32601,"message":"no"}}}}' ;;
-               *'"id":'*) echo '{{"jsonrpc":"2.0","id":'"$id"',"result":{{}}}}' ;;
-             esac
-           done"#,
-        notes.display()
-    ));
+    let (transport, launch) = noting(&notes, "{}");
     let server = stage
         .register_with(transport, launch, |config| config.isolation = Isolation::Session)
         .await;
@@ -277,7 +274,7 @@ async fn limits_and_strangers_are_refused() {
     let (_, ended) = rest(&first).await;
     assert_eq!(stage::failure(&ended).0, "CANCELLED");
 
-    let upstream = Conformance::start(&["--era", "sessions"]);
+    let upstream = Upstream::conformance(["--era", "sessions"]).unwrap();
     let other = stage.register(Transport::StreamableHttp(at(&upstream.mcp_url())), json!({})).await;
     let mut foreign = attachment(other, &nobody());
     foreign.project = "another".to_owned();

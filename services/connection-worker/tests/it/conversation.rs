@@ -5,13 +5,12 @@ use bytes::Bytes;
 use domain::ServerId;
 use domain::connection::ConnectionState;
 use domain::server::{Isolation, Transport};
+use fixtures::Upstream;
 use proto::events::v1::CallOutcome;
 use proto::internal::v1::{Finished, Peer, finished};
 use serde_json::{Value, json};
 
-use crate::stage::{
-    self, Conformance, Stage, at, conformance, finish, next, of_peer, peer, question, result,
-};
+use crate::stage::{self, Stage, at, conformance, finish, next, of_peer, peer, question, result};
 
 fn all() -> Value {
     json!({"roots": {}, "sampling": {"tools": {}}, "elicitation": {"form": {}, "url": {}}})
@@ -30,8 +29,8 @@ async fn begin(stage: &Stage, server: ServerId, tool: &str, peer: &Peer) -> Exch
     stage.open(server, &open).await
 }
 
-async fn sessions_over_http(stage: &Stage) -> (Conformance, ServerId) {
-    let upstream = Conformance::start(&["--era", "sessions"]);
+async fn sessions_over_http(stage: &Stage) -> (Upstream, ServerId) {
+    let upstream = Upstream::conformance(["--era", "sessions"]).unwrap();
     let transport = Transport::StreamableHttp(at(&upstream.mcp_url()));
     let server = stage.register(transport, json!({})).await;
     stage.until_state(server, ConnectionState::Active).await;
@@ -110,7 +109,7 @@ async fn what_a_client_did_not_answer_is_refused_when_its_call_ends() {
 #[tokio::test]
 async fn a_client_that_is_asked_may_take_longer_than_an_answer() {
     let stage = Stage::new().await;
-    let upstream = Conformance::start(&["--era", "sessions"]);
+    let upstream = Upstream::conformance(["--era", "sessions"]).unwrap();
     let transport = Transport::StreamableHttp(at(&upstream.mcp_url()));
     let server =
         stage.register_with(transport, json!({}), |config| config.read_timeout_s = Some(1)).await;

@@ -3,10 +3,11 @@
 use domain::connection::ConnectionState;
 use domain::event::ServerEvent;
 use domain::server::Transport;
+use fixtures::Upstream;
 use proto::events::v1::CallOutcome;
 use serde_json::{Value, json};
 
-use crate::stage::{self, Conformance, Stage, at, conformance, result, script};
+use crate::stage::{self, Stage, at, conformance, result, script};
 
 const STATELESS: &str = "2026-07-28";
 const SESSIONS: &str = "2025-11-25";
@@ -39,7 +40,7 @@ async fn the_era_is_what_the_upstream_speaks_over_stdio() {
 async fn the_era_is_what_the_upstream_speaks_over_http() {
     let stage = Stage::new().await;
     for (era, revision) in [("both", STATELESS), ("stateless", STATELESS), ("sessions", SESSIONS)] {
-        let upstream = Conformance::start(&["--era", era]);
+        let upstream = Upstream::conformance(["--era", era]).unwrap();
         let (mcp, sse) = (at(&upstream.mcp_url()), at(&upstream.sse_url()));
         for transport in [
             Transport::StreamableHttp(mcp.clone()),
@@ -113,13 +114,13 @@ async fn a_server_that_ends_at_the_question_for_the_era_gets_another_process_and
 async fn an_upstream_that_changed_its_era_is_asked_again() {
     let stage =
         Stage::with(|config| config.ping_interval = std::time::Duration::from_millis(100)).await;
-    let upstream = Conformance::start(&["--era", "stateless"]);
-    let address = upstream.address().to_owned();
+    let upstream = Upstream::conformance(["--era", "stateless"]).unwrap();
+    let address = upstream.address().to_string();
     let server =
         stage.register(Transport::StreamableHttp(at(&upstream.mcp_url())), json!({})).await;
     stage.until_state(server, ConnectionState::Active).await;
     drop(upstream);
-    let _again = Conformance::start(&["--era", "sessions", "--listen", &address]);
+    let _again = Upstream::conformance(["--era", "sessions", "--listen", &address]).unwrap();
     let called = async {
         loop {
             let called = stage.call(server, "test_simple_text", json!({})).await;

@@ -7,13 +7,14 @@ use domain::ServerId;
 use domain::connection::ConnectionState;
 use domain::event::ServerEvent;
 use domain::server::{Isolation, Transport};
+use fixtures::Upstream;
 use proto::events::v1::CallOutcome;
 use proto::internal::v1::{Finished, Peer};
 use serde_json::{Value, json};
 
 use crate::stage::{
-    self, Conformance, Stage, at, attachment, conformance, failure, finish, fixture, next, of_peer,
-    peer, result, until_gone,
+    self, Stage, at, attachment, conformance, failure, finish, fixture, next, of_peer, peer,
+    result, until_gone,
 };
 
 async fn isolated(stage: &Stage, transport: Transport, launch: Value) -> ServerId {
@@ -78,7 +79,7 @@ async fn each_session_has_a_process_of_its_own_with_its_clients_capabilities() {
 #[tokio::test]
 async fn over_http_each_session_has_one_upstream() {
     let stage = Stage::new().await;
-    let upstream = Conformance::start(&["--era", "sessions"]);
+    let upstream = Upstream::conformance(["--era", "sessions"]).unwrap();
     for transport in [
         Transport::StreamableHttp(at(&upstream.mcp_url())),
         Transport::Sse(at(&upstream.sse_url())),

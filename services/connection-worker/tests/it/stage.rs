@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(crate) use self::conformance::{Conformance, conformance};
+pub(crate) use self::conformance::conformance;
 pub(crate) use self::record::Record;
 
 /// How long anything may take.

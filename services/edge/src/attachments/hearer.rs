@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use domain::ServerId;
-use mcp::server::LogLevel;
-use mcp::splice;
 use mcp::uri::Namespace;
+use mcp::{LogLevel, splice};
 use proto::internal::v1::Notification;
 
 use crate::call::notification_message;

@@ -5,7 +5,7 @@ use std::mem;
 
 use backplane::exchange::Answer;
 use bytes::Bytes;
-use mcp::server::LogLevel;
+use mcp::LogLevel;
 use proto::internal::v1::{Interest, InterestDone, interest};
 use tokio::sync::oneshot;
 

@@ -11,12 +11,11 @@ use bytes::Bytes;
 use domain::{ApiKeyId, ErrorCode, ServerId};
 use mcp::envelope;
 use mcp::server::stateless::{
-    CacheHint, InputRequest, Refusal, RequestMeta, ResultType, SealedState, complete,
-    declares_tasks, input_required, missing_for_input, requested_state, result_type,
-    tasks_requirement,
+    CacheHint, Refusal, RequestMeta, ResultType, SealedState, complete, declares_tasks,
+    input_required, missing_for_input, requested_state, result_type, tasks_requirement,
 };
-use mcp::server::{EMPTY_RESULT, InputRequired, LogLevel};
-use mcp::{Id, splice};
+use mcp::server::{EMPTY_RESULT, InputRequired};
+use mcp::{Id, LogLevel, splice};
 use proto::internal::v1::{Notification, ServerRequest};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +26,7 @@ use crate::scope::Scope;
 use crate::session::RunningGuard;
 
 use super::answer::Whole;
-use super::input::{Bound, expires_at_ms};
+use super::input::{Bound, expires_at_ms, questions};
 use super::parking::Parked;
 use super::tasks;
 
@@ -192,14 +191,7 @@ impl Conversation {
         let (Some(running), Some(bound)) = (self.running.take(), &self.bound) else {
             return Whole::error(&self.id, &ended("the call is over"));
         };
-        let questions: Vec<_> = asked
-            .iter()
-            .map(|request| InputRequest {
-                key: request.id.clone(),
-                method: request.method.clone(),
-                params: request.params.clone(),
-            })
-            .collect();
+        let questions = questions(&asked);
         let parked = Parked {
             running,
             asked,

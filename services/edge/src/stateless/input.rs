@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use domain::ErrorCode;
 use mcp::server::stateless::{
-    Binding, Refusal, SealedState, StateRefused, check_response, input_responses, request_digest,
-    requested_state,
+    Binding, InputRequest, Refusal, SealedState, StateRefused, check_response, input_responses,
+    request_digest, requested_state,
 };
 use mcp::splice;
 use proto::internal::v1::ServerRequest;
@@ -113,6 +113,16 @@ pub(super) fn brought(shared: &Shared, bound: &Bound, params: &Bytes) -> Result<
 
 /// A client's answers, by what they answer.
 pub(super) type Answers = Vec<(String, Bytes)>;
+
+/// What an upstream asks, as a result that asks for input lists it.
+pub(super) fn questions(asked: &[ServerRequest]) -> Vec<InputRequest> {
+    let question = |request: &ServerRequest| InputRequest {
+        key: request.id.clone(),
+        method: request.method.clone(),
+        params: request.params.clone(),
+    };
+    asked.iter().map(question).collect()
+}
 
 /// The answers that fit what was asked, and what is still open. Answers to what nobody asked are
 /// passed over. An error is the raw error.

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use domain::{ApiKeyId, ServerId};
+use mcp::server::sse_message;
 use mcp::server::stateless::{ListenFilter, acknowledged, listen_ended, with_subscription};
-use mcp::server::{LogLevel, sse_message};
-use mcp::{Id, ListKind, splice};
+use mcp::{Id, ListKind, LogLevel, splice};
 use proto::internal::v1::Notification;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

@@ -13,7 +13,7 @@ use domain::ErrorCode;
 use mcp::envelope::{self, ErrorObject, code};
 use mcp::server::Method;
 use mcp::server::stateless::{
-    InputRequest, Refusal, input_requests, input_responses, missing_for_input, task_to_extension,
+    Refusal, input_requests, input_responses, missing_for_input, task_to_extension,
 };
 use mcp::splice;
 use mcp::uri::RELATED_TASK;
@@ -26,7 +26,7 @@ use crate::merged::Merged;
 
 use super::caller::caller;
 use super::dispatch::Asked;
-use super::input::{expires_at_ms, now_ms, sort};
+use super::input::{expires_at_ms, now_ms, questions, sort};
 use super::parking::Parked;
 use super::tasks::place;
 
@@ -126,16 +126,8 @@ fn unreadable(_: splice::SpliceError) -> Bytes {
     failure(ErrorCode::Internal.reason(), "the server's task is not a legal object")
 }
 
-fn told(questions: &[ServerRequest]) -> Bytes {
-    let questions: Vec<_> = questions
-        .iter()
-        .map(|request| InputRequest {
-            key: request.id.clone(),
-            method: request.method.clone(),
-            params: request.params.clone(),
-        })
-        .collect();
-    input_requests(&questions)
+fn told(asked: &[ServerRequest]) -> Bytes {
+    input_requests(&questions(asked))
 }
 
 /// A request for a task's result that is held open, and what came of questions over it.

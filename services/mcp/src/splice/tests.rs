@@ -91,15 +91,6 @@ fn halves_of_characters_are_mended_and_nothing_else() {
     assert_eq!(mended(r#""\ud83d\ud83d\ude00""#), r#""\ufffd\ud83d\ude00""#);
 }
 
-#[test]
-fn fanned_out_paths_find_every_match() {
-    let json = br#"{"c":[{"uri":"1"},2,{"uri":"3"},{"x":{"uri":"4"}}]}"#;
-    let path = [Step::Member("c"), Step::Each, Step::Member("uri")];
-    let found: Vec<_> =
-        find_each(json, &path).unwrap().into_iter().map(|span| text(&json[span])).collect();
-    assert_eq!(found, ["\"1\"", "\"3\""]);
-}
-
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

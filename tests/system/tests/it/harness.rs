@@ -20,7 +20,7 @@ pub(crate) use database::sql;
 pub(crate) use grpc::Grpc;
 pub(crate) use orch::{Options, Orch};
 pub(crate) use peers::{
-    Conformance, Everything, everything_http, everything_stdio, python_server, stdio_fixture,
+    Everything, conformance_stdio, everything_http, everything_stdio, python_server, stdio_fixture,
 };
 pub(crate) use program::{Program, inspect};
 pub(crate) use rest::Rest;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use mcp::LogLevel;
 use tokio::sync::mpsc;
 
 use super::{About, Attached, Heard, MAX_WAITING, State, Switchboard, TooMany, Waiting};
 use crate::connection::Wants;
 use crate::connection::interests::Union;
-use crate::severity::Severity;
 
 /// A listener that stays; dropping it takes its interests back.
 pub(crate) struct Attachment {
@@ -79,7 +79,7 @@ impl Attachment {
     ///
     /// # Errors
     /// [`TooMany`]; then nothing follows.
-    pub(crate) fn set_level(&self, interest: u64, level: Severity) -> Result<(), TooMany> {
+    pub(crate) fn set_level(&self, interest: u64, level: LogLevel) -> Result<(), TooMany> {
         self.change(interest, About::Level, |attached, _| {
             attached.wants.level = Some(level);
             Ok(())

@@ -52,7 +52,7 @@ async fn what_is_said_goes_to_the_call_that_is_alone_or_to_all_who_are_attached(
 #[tokio::test]
 async fn each_attachment_hears_the_logs_of_its_level() {
     let board = Switchboard::new(Clientele::Many);
-    let wants = Wants { level: Some(Severity::Error), ..Wants::default() };
+    let wants = Wants { level: Some(LogLevel::Error), ..Wants::default() };
     let (mut quiet, mut all) =
         (board.attach(&wants).unwrap(), board.attach(&Wants::default()).unwrap());
     let (method, params) = notification(LOG_METHOD, br#"{"level":"info","data":1}"#);
@@ -127,20 +127,20 @@ async fn without_a_connection_an_interest_fails_and_is_forgotten() {
     let board = Switchboard::new(Clientele::Many);
     let mut attachment = board.attach(&Wants::default()).unwrap();
     attachment.subscribe(1, "a").unwrap();
-    attachment.set_level(2, Severity::Info).unwrap();
+    attachment.set_level(2, LogLevel::Info).unwrap();
     board.fail_waiting("it is down");
     // A level is told to the next connection anyway.
     assert!(matches!(attachment.next().await, Heard::Done(done) if done.error.is_empty()));
     assert!(matches!(attachment.next().await, Heard::Done(done) if !done.error.is_empty()));
     assert_eq!(attachment.wants().uris.len(), 0);
-    assert_eq!(board.plan(&mut Told::default()), [Step::Level(Severity::Info)]);
+    assert_eq!(board.plan(&mut Told::default()), [Step::Level(LogLevel::Info)]);
 }
 
 #[tokio::test]
 async fn a_level_that_a_call_wants_is_waited_for_once() {
     let board = Switchboard::new(Clientele::OneCall);
     let mut told = Told::default();
-    let raised = board.raise(Severity::Debug);
+    let raised = board.raise(LogLevel::Debug);
     tokio::pin!(raised);
     tokio::select! {
         biased;
@@ -148,11 +148,11 @@ async fn a_level_that_a_call_wants_is_waited_for_once() {
         () = std::future::ready(()) => {}
     }
     let plan = board.plan(&mut told);
-    assert_eq!(plan, [Step::Level(Severity::Debug)]);
+    assert_eq!(plan, [Step::Level(LogLevel::Debug)]);
     told.note(&plan[0], true);
     board.done(&plan[0], &Bytes::new());
     raised.await;
-    board.raise(Severity::Info).await;
+    board.raise(LogLevel::Info).await;
 }
 
 #[tokio::test]
@@ -172,9 +172,9 @@ fn there_are_limits() {
     let board = Switchboard::new(Clientele::Many);
     let attachment = board.attach(&Wants::default()).unwrap();
     for id in 0..MAX_WAITING as u64 {
-        attachment.set_level(id, Severity::Info).unwrap();
+        attachment.set_level(id, LogLevel::Info).unwrap();
     }
-    assert!(attachment.set_level(0, Severity::Info).is_err());
+    assert!(attachment.set_level(0, LogLevel::Info).is_err());
     let others: Vec<_> =
         (1..MAX_ATTACHMENTS).map(|_| board.attach(&Wants::default()).unwrap()).collect();
     assert!(board.attach(&Wants::default()).is_err());

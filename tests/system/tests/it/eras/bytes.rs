@@ -1,8 +1,9 @@
 //! What an upstream says reaches the client byte for byte, but for the spans that must change.
 
+use fixtures::Upstream;
 use serde_json::{Value, json};
 
-use crate::harness::{Conformance, Options, Orch};
+use crate::harness::{Options, Orch, conformance_stdio};
 
 /// Results with what a parser would change: the order of keys, the spelling of numbers, escapes,
 /// white space, numbers beyond 64 bits, fields that nobody knows.
@@ -16,12 +17,14 @@ const RESULTS: [&str; 4] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn results_survive_byte_for_byte_over_every_transport_and_in_both_eras() {
     for era in ["sessions", "both"] {
-        let fixture = Conformance::start(&["--era", era]);
+        let fixture = Upstream::conformance(["--era", era]).unwrap();
         let orch = Orch::start(Options::default()).await;
-        orch.register(&json!({ "name": "http", "type": "streamable_http", "url": fixture.url }))
-            .await;
-        orch.register(&json!({ "name": "sse", "type": "sse", "url": fixture.sse_url })).await;
-        orch.register(&Conformance::stdio("stdio", &["--era", era])).await;
+        orch.register(
+            &json!({ "name": "http", "type": "streamable_http", "url": fixture.mcp_url() }),
+        )
+        .await;
+        orch.register(&json!({ "name": "sse", "type": "sse", "url": fixture.sse_url() })).await;
+        orch.register(&conformance_stdio("stdio", &["--era", era])).await;
         orch.active(&["http", "sse", "stdio"]).await;
         let raw = Raw::new(&orch);
         for server in ["http", "sse", "stdio"] {

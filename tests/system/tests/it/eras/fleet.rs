@@ -1,9 +1,10 @@
 //! Servers of both eras, over every transport, in one project.
 
+use fixtures::Upstream;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, Conformance, Everything, Options, Orch, Sdk, everything_http, everything_stdio,
+    Client, Everything, Options, Orch, Sdk, conformance_stdio, everything_http, everything_stdio,
     python_server,
 };
 
@@ -13,23 +14,24 @@ use crate::harness::{
 pub(super) struct Fleet {
     pub(super) orch: Orch,
     _everything: Everything,
-    _fixture: Conformance,
+    _fixture: Upstream,
 }
 
 impl Fleet {
     pub(super) async fn start() -> Self {
         let everything = everything_http("sse").await;
-        let fixture = Conformance::start(&[]);
+        let fixture = Upstream::conformance::<&str>([]).unwrap();
         let mut npm = everything_stdio("npm");
         npm["isolation"] = json!("session");
-        let mut child = Conformance::stdio("child", &["--era", "sessions"]);
+        let mut child = conformance_stdio("child", &["--era", "sessions"]);
         child["isolation"] = json!("session");
         let time = json!({
             "name": "time", "type": "stdio", "command": python_server("mcp-server-time"),
             "args": ["--local-timezone", "UTC"],
         });
         let sse = json!({ "name": "sse", "type": "sse", "url": everything.url });
-        let http = json!({ "name": "fixture", "type": "streamable_http", "url": fixture.url });
+        let http =
+            json!({ "name": "fixture", "type": "streamable_http", "url": fixture.mcp_url() });
         let orch = Orch::start(Options::default()).await;
         for server in [npm, child, time, sse, http] {
             orch.register(&server).await;

@@ -2,10 +2,11 @@
 //! and prefixes gives the very answers that the server gives alone, over both transports and in
 //! both eras of clients, whatever the era and transport of the server.
 
+use fixtures::Upstream;
 use serde_json::{Value, json};
 
 use super::peer::{Peer, Told, Wire};
-use crate::harness::{Conformance, Options, Orch};
+use crate::harness::{Options, Orch, conformance_stdio};
 
 /// The servers of the project, by name.
 const SERVERS: [&str; 3] = ["both", "sessions", "child"];
@@ -31,22 +32,22 @@ async fn stateless_clients_over_sse_get_what_the_server_says() {
 }
 
 async fn compare(wire: Wire, stateless: bool) {
-    let fixture = Conformance::start(&[]);
-    let older = Conformance::start(&["--era", "sessions"]);
+    let fixture = Upstream::conformance::<&str>([]).unwrap();
+    let older = Upstream::conformance(["--era", "sessions"]).unwrap();
     let orch = Orch::start(Options::default()).await;
     let http =
         |name: &str, url: &str| json!({ "name": name, "type": "streamable_http", "url": url });
-    let mut child = Conformance::stdio("child", &["--era", "sessions"]);
+    let mut child = conformance_stdio("child", &["--era", "sessions"]);
     child["isolation"] = json!("session");
-    for server in [http("both", &fixture.url), http("sessions", &older.url), child] {
+    for server in [http("both", &fixture.mcp_url()), http("sessions", &older.mcp_url()), child] {
         orch.register(&server).await;
     }
     orch.active(&SERVERS).await;
     let (alone, through) = match wire {
-        Wire::Streamable => (&fixture.url, &orch.ready.mcp_url),
-        Wire::Sse => (&fixture.sse_url, &orch.ready.sse_url),
+        Wire::Streamable => (fixture.mcp_url(), &orch.ready.mcp_url),
+        Wire::Sse => (fixture.sse_url(), &orch.ready.sse_url),
     };
-    let mut alone = Peer::open(wire, stateless, alone, "none").await;
+    let mut alone = Peer::open(wire, stateless, &alone, "none").await;
     let mut through = Peer::open(wire, stateless, through, &orch.api_key).await;
     for server in SERVERS {
         same_lists(&mut alone, &mut through, server).await;

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use fixtures::Upstream;
-use fixtures::process::{Process, binary};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -81,31 +80,8 @@ pub(crate) fn stdio_fixture(name: &str, arguments: &[&str]) -> Value {
     json!({ "name": name, "type": "stdio", "command": command, "args": arguments })
 }
 
-/// The fixture that implements every feature of both eras, over HTTP.
-#[derive(Debug)]
-pub(crate) struct Conformance {
-    _process: Process,
-    /// Its Streamable HTTP.
-    pub(crate) url: String,
-    /// Its HTTP+SSE.
-    pub(crate) sse_url: String,
-}
-
-impl Conformance {
-    /// Starts one with further arguments.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut command = std::process::Command::new(binary("fixture-conformance").unwrap());
-        command.args(["--transport", "http", "--end-with-stdin"]).args(arguments);
-        let (process, line) = Process::start(&mut command).unwrap();
-        let address = line.trim().rsplit(' ').next().unwrap();
-        let (url, sse_url) = (format!("http://{address}/mcp"), format!("http://{address}/sse"));
-        Self { _process: process, url, sse_url }
-    }
-
-    /// The same over stdio, as a body of the REST API.
-    pub(crate) fn stdio(name: &str, arguments: &[&str]) -> Value {
-        let arguments = [&["--transport", "stdio"], arguments].concat();
-        let command = binary("fixture-conformance").unwrap();
-        json!({ "name": name, "type": "stdio", "command": command, "args": arguments })
-    }
+/// The fixture that implements all of the protocol, over stdio, as a body of the REST API.
+pub(crate) fn conformance_stdio(name: &str, arguments: &[&str]) -> Value {
+    let (command, arguments) = Upstream::conformance_stdio(arguments).unwrap();
+    json!({ "name": name, "type": "stdio", "command": command, "args": arguments })
 }
