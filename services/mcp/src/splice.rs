@@ -39,27 +39,57 @@ pub fn quote(text: &str) -> Bytes {
     Bytes::from(serde_json::to_vec(text).unwrap_or_else(|_| b"\"\"".to_vec()))
 }
 
-/// The text with U+FFFD in place of every escape that stands for half a character (a surrogate
-/// without its other half): JSON allows them, and many readers refuse the whole text for one.
+/// The text as strict readers take it, too. JSON allows half a character (an escape that stands
+/// for a surrogate without its other half) and numbers that no double holds, and many readers
+/// refuse the whole text for one: U+FFFD and the largest double stand in their place.
 #[must_use]
 pub fn mend(json: &Bytes) -> Bytes {
     let mut edits = Vec::new();
-    let mut at = 0;
-    // Backslashes stand in strings only, each before what it escapes.
-    while let Some(found) = memchr::memchr(b'\\', &json[at..]) {
-        let start = at + found;
-        at = start + 2;
-        let Some(unit) = utf16_escape(json, start) else {
-            continue;
-        };
-        at = start + 6;
-        match unit {
-            0xD800..=0xDBFF if matches!(utf16_escape(json, at), Some(0xDC00..=0xDFFF)) => at += 6,
-            0xD800..=0xDFFF => edits.push((start..at, Bytes::from_static(b"\\ufffd"))),
-            _ => {}
+    let (mut at, mut in_string) = (0, false);
+    while let Some(byte) = json.get(at) {
+        let start = at;
+        match byte {
+            b'"' => {
+                in_string = !in_string;
+                at += 1;
+            }
+            b'\\' => at = mend_escape(json, start, &mut edits),
+            b'-' | b'0'..=b'9' if !in_string => at = mend_number(json, start, &mut edits),
+            _ => at += 1,
         }
     }
     if edits.is_empty() { json.clone() } else { replace_spans(json, &edits) }
+}
+
+type Edits = Vec<(Range<usize>, Bytes)>;
+
+/// Looks at the escape at `start`; where the text goes on.
+fn mend_escape(json: &[u8], start: usize, edits: &mut Edits) -> usize {
+    let Some(unit) = utf16_escape(json, start) else {
+        return start + 2;
+    };
+    let end = start + 6;
+    match unit {
+        0xD800..=0xDBFF if matches!(utf16_escape(json, end), Some(0xDC00..=0xDFFF)) => end + 6,
+        0xD800..=0xDFFF => {
+            edits.push((start..end, Bytes::from_static(b"\\ufffd")));
+            end
+        }
+        _ => end,
+    }
+}
+
+/// Looks at the number at `start`; where the text goes on.
+fn mend_number(json: &[u8], start: usize, edits: &mut Edits) -> usize {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let length = json[start..].iter().take_while(|byte| is_part(byte)).count();
+    let span = start..start + length;
+    let number = std::str::from_utf8(&json[span.clone()]).ok().and_then(|text| text.parse().ok());
+    if number.is_some_and(f64::is_infinite) {
+        let largest = if json[start] == b'-' { f64::MIN } else { f64::MAX };
+        edits.push((span.clone(), Bytes::from(format!("{largest:e}"))));
+    }
+    span.end
 }
 
 /// The number behind `\u` at `at`.

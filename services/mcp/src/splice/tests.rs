@@ -76,6 +76,22 @@ fn members_are_removed_with_one_comma() {
 }
 
 #[test]
+fn numbers_that_no_double_holds_are_mended_and_no_others() {
+    let mended = |json: &'static str| {
+        let json = mend(&Bytes::from_static(json.as_bytes()));
+        String::from_utf8(json.to_vec()).unwrap()
+    };
+    for whole in [r#"[1e308,-0.0,1E-999,12345678901234567890123]"#, r#"{"1e999":"-1e999 \"1e999"}"#]
+    {
+        assert_eq!(mended(whole), whole);
+    }
+    assert_eq!(
+        mended(r#"{"a":[1e999,-44e4444,7],"b":"x"}"#),
+        r#"{"a":[1.7976931348623157e308,-1.7976931348623157e308,7],"b":"x"}"#
+    );
+}
+
+#[test]
 fn halves_of_characters_are_mended_and_nothing_else() {
     let mended = |json: &'static str| {
         let json = mend(&Bytes::from_static(json.as_bytes()));
