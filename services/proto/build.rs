@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 13] = [
     "mcp_orch/control/v1/api_key.proto",
     "mcp_orch/control/v1/audit.proto",
     "mcp_orch/control/v1/call.proto",
@@ -13,7 +13,10 @@ const FILES: [&str; 10] = [
     "mcp_orch/events/v1/configuration.proto",
     "mcp_orch/events/v1/observation.proto",
     "mcp_orch/internal/v1/exchange.proto",
+    "mcp_orch/internal/v1/forward.proto",
     "mcp_orch/internal/v1/journal.proto",
+    "mcp_orch/internal/v1/lease.proto",
+    "mcp_orch/internal/v1/session.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -39,7 +39,9 @@ struct Arguments {
 enum Task {
     /// Build `mcp-orch` and run `mcp-orch up` with the arguments that follow.
     ///
-    /// `--release` among them builds the optimised binary, and is not passed on.
+    /// `--release` among them builds the optimised binary, and is not passed on. `--cluster`
+    /// starts PostgreSQL, NATS, a server with Vault's API and each service as processes, as the
+    /// compose file describes them.
     Up {
         /// Arguments of `mcp-orch up`, such as `--demo` or `--config mcp.json`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]

@@ -2,18 +2,24 @@
 //!
 //! A run without arguments takes in the conformance suite.
 //!
-//! The packages for the system tests are installed while cargo builds. A test that needs one of
+//! The packages for the system tests are installed while cargo builds. A database, a bus and a
+//! store of secrets run for as long as the tests do, for all of them. A test that needs one of
 //! them is told by the environment where it is, and fails where the variable is missing.
+
+mod shared;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
+use self::shared::Shared;
 use crate::conformance::{self, Suite};
 use crate::failure::{Failure, Outcome};
 use crate::process;
 use crate::tools::cargo_tools::NEXTEST;
+use crate::tools::cluster::Programs;
 use crate::tools::node::Node;
 use crate::tools::python;
 use crate::workspace::Workspace;
@@ -26,6 +32,20 @@ struct Peers {
     python_client: PathBuf,
     /// The `bin` of the environment with the MCP servers.
     python_servers: PathBuf,
+    programs: Programs,
+}
+
+impl Peers {
+    /// Says where all of them are.
+    fn tell(&self, workspace: &Workspace, command: &mut Command) {
+        command
+            .env("PATH", self.node.search_path())
+            .env("MCP_ORCH_BIN", workspace.target.join("debug/mcp-orch"))
+            .env("MCP_ORCH_TEST_NODE_MODULES", &self.node_modules)
+            .env("MCP_ORCH_TEST_PYTHON", self.python_client.join("python"))
+            .env("MCP_ORCH_TEST_PYTHON_SERVERS", &self.python_servers);
+        self.programs.tell(command);
+    }
 }
 
 /// Installs, builds and runs; `arguments` go to `cargo nextest run`.
@@ -47,15 +67,22 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Outcome {
     } else {
         Ok(())
     };
-    let mut tests = process::command(nextest, &workspace.root);
-    tests.args(["nextest", "run", "--workspace"]).args(arguments);
-    tests
-        .env("PATH", peers.node.search_path())
-        .env("MCP_ORCH_BIN", workspace.target.join("debug/mcp-orch"))
-        .env("MCP_ORCH_TEST_NODE_MODULES", peers.node_modules)
-        .env("MCP_ORCH_TEST_PYTHON", peers.python_client.join("python"))
-        .env("MCP_ORCH_TEST_PYTHON_SERVERS", peers.python_servers);
-    process::run(&mut tests)?;
+    let shared = Shared::start(workspace, &peers.programs)?;
+    let nextest = |more: &[&str]| {
+        let mut tests = process::command(&nextest, &workspace.root);
+        tests.args(["nextest", "run", "--workspace"]).args(more).args(arguments);
+        peers.tell(workspace, &mut tests);
+        shared.tell(&mut tests);
+        tests
+    };
+    // The users' tests once more on a cluster; before the others, for the same reason.
+    let on_a_cluster = if arguments.is_empty() {
+        process::run(nextest(&["--profile", "cluster"]).env("MCP_ORCH_TEST_CLUSTER", "1"))
+    } else {
+        Ok(())
+    };
+    process::run(&mut nextest(&[]))?;
+    on_a_cluster?;
     conformance
 }
 
@@ -79,6 +106,7 @@ fn install_peers(workspace: &Workspace) -> Outcome<Peers> {
         node_modules: node.modules(workspace)?,
         python_client: python::environment(workspace, "client")?,
         python_servers: python::environment(workspace, "servers")?,
+        programs: Programs::find_or_install(workspace)?,
         node,
     })
 }

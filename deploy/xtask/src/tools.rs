@@ -6,8 +6,11 @@
 
 pub(crate) mod cache;
 pub(crate) mod cargo_tools;
+pub(crate) mod cluster;
 pub(crate) mod debian;
+pub(crate) mod nats;
 pub(crate) mod node;
+pub(crate) mod postgres;
 pub(crate) mod python;
 
 /// The first `1.2.3`-like word of a tool's `--version`, as numbers that compare.

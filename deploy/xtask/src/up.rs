@@ -10,25 +10,30 @@ use std::time::{Instant, SystemTime};
 
 use crate::failure::{Context, Outcome};
 use crate::process;
+use crate::tools::cluster::Programs;
 use crate::workspace::Workspace;
 
 /// What the binary is made of, relative to the root.
 const SOURCES: [&str; 6] =
     ["Cargo.lock", "Cargo.toml", "migrations", "proto", "services", "web/dist"];
 
-/// Builds the binary where needed and becomes `mcp-orch up`.
+/// Builds the binary where needed and becomes `mcp-orch up`, or with `--cluster` a whole cluster.
 ///
 /// # Errors
 /// If the build fails or the binary cannot be started; it does not return otherwise.
 pub(crate) fn run(workspace: &Workspace, mut arguments: Vec<String>) -> Outcome {
+    if arguments.iter().any(|argument| argument == "--cluster") {
+        arguments.retain(|argument| argument != "--cluster");
+        return cluster(workspace, arguments);
+    }
     let release = arguments.iter().any(|argument| argument == "--release");
     arguments.retain(|argument| argument != "--release");
     let binary = if release {
-        build(workspace, Profile::Release)?
+        build(workspace, Profile::Release, &["mcp-orch"])?
     } else {
         match fresh_release(workspace) {
             Some(binary) => binary,
-            None => build(workspace, Profile::Dev)?,
+            None => build(workspace, Profile::Dev, &["mcp-orch"])?,
         }
     };
     let error = process::command(&binary, &std::env::current_dir().unwrap_or_default())
@@ -38,13 +43,34 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Vec<String>) -> Outcome 
     Err(error).cannot(|| format!("start {}", binary.display()))
 }
 
+/// Provides what a cluster needs, builds, and becomes the program that runs one from the compose
+/// file.
+fn cluster(workspace: &Workspace, mut arguments: Vec<String>) -> Outcome {
+    let release = arguments.iter().any(|argument| argument == "--release");
+    arguments.retain(|argument| argument != "--release");
+    let profile = if release { Profile::Release } else { Profile::Dev };
+    let programs = Programs::find_or_install(workspace)?;
+    let binary = build(workspace, profile, &["mcp-orch", "cluster"])?;
+    let runner = binary.with_file_name("cluster");
+    let mut command = process::command(&runner, &std::env::current_dir().unwrap_or_default());
+    programs.tell(&mut command);
+    let error = command
+        .arg("up")
+        .arg("--compose")
+        .arg(workspace.root.join("deploy/compose/compose.yaml"))
+        .args(arguments)
+        .env("MCP_ORCH_BIN", &binary)
+        .exec();
+    Err(error).cannot(|| format!("start {}", runner.display()))
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Profile {
     Dev,
     Release,
 }
 
-fn build(workspace: &Workspace, profile: Profile) -> Outcome<PathBuf> {
+fn build(workspace: &Workspace, profile: Profile, binaries: &[&str]) -> Outcome<PathBuf> {
     let folder = match profile {
         Profile::Dev => "debug",
         Profile::Release => "release",
@@ -63,7 +89,8 @@ fn build(workspace: &Workspace, profile: Profile) -> Outcome<PathBuf> {
     // The whole workspace is named so that features unify as they do for the tests, and
     // neither build throws away the other's dependencies.
     let mut cargo = process::cargo(&workspace.root);
-    cargo.args(["build", "--workspace", "--bin", "mcp-orch"]);
+    cargo.args(["build", "--workspace"]);
+    cargo.args(binaries.iter().flat_map(|binary| ["--bin", binary]));
     if profile == Profile::Release {
         cargo.arg("--release");
     }

@@ -8,10 +8,14 @@ use domain::{ServerId, TenantId};
 use prost::Message;
 use proto::internal::v1::{CatalogueReply, CatalogueRequest};
 
+use crate::hedge::{self, Patience};
 use crate::subject;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When another control-plane is asked.
+const PATIENCE: Patience = Patience { first: Duration::from_millis(500), growth: 1.5 };
 
 /// Why a catalogue could not be asked for. Reading is harmless: ask again later.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -41,7 +45,8 @@ pub async fn fetch_catalogue(
         hash: hash.to_owned(),
     };
     let payload = Bytes::from(request.encode_to_vec());
-    let answer = bus.request(&subject::catalogue(), payload, TIMEOUT).await?;
+    let asked = hedge::request(bus, &subject::catalogue(), &payload, TIMEOUT, PATIENCE).await;
+    let (answer, _) = asked?;
     let reply = CatalogueReply::decode(answer)?;
     Ok(reply.found.then_some(reply.catalogue))
 }

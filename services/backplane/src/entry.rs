@@ -6,6 +6,10 @@ use domain::{Actor, Event, EventId, InvalidId, StreamId, StreamKind, Timestamp};
 use events::{InvalidField, stored};
 use proto::internal::v1::{self, journal_entry};
 
+/// Why an entry is refused whose writer no longer owns the server: its epoch is not the latest.
+/// Repeating it does not help.
+pub const FENCED: &str = "FENCED";
+
 /// Something that was seen and is to be recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -17,6 +21,9 @@ pub struct Entry {
     pub occurred_at: Timestamp,
     /// Who caused it.
     pub actor: Actor,
+    /// Observations of a server: the epoch under which the writer owns it. The entry is refused
+    /// with the reason [`FENCED`] once somebody else does. 0: not fenced.
+    pub epoch: u64,
     /// A call, a denial or an observation.
     pub event: Event,
     /// What is kept with it and can be deleted.
@@ -106,6 +113,7 @@ impl Entry {
             occurred_at_us: self.occurred_at.as_micros(),
             actor: Some(actor(&self.actor)),
             stream: self.stream.id,
+            epoch: self.epoch,
             event: Some(event),
         })
     }
@@ -145,6 +153,7 @@ impl Entry {
             event_id: message.event_id.parse()?,
             occurred_at: Timestamp::from_micros(message.occurred_at_us),
             actor: read_actor(message.actor)?,
+            epoch: message.epoch,
             event,
             body,
         })

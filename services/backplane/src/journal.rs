@@ -129,6 +129,12 @@ impl Journal {
         self.queues.has_room(tenant) && self.queues.reach().is_open()
     }
 
+    /// Whether the last entry that was sent was taken, or none was yet. While it is not so, what
+    /// must not happen unrecorded should be recorded before it happens.
+    pub fn is_sure(&self) -> bool {
+        self.queues.reach().is_sure()
+    }
+
     /// Waits until everything that was queued is recorded or refused. It may wait for ever while
     /// the record is away: give it a time limit.
     pub async fn flush(&self) {

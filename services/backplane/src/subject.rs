@@ -29,6 +29,43 @@ pub fn worker_test() -> Subject {
     checked("worker.test")
 }
 
+/// Takes [`LeaseRequest`](proto::internal::v1::LeaseRequest)s; served by the control-plane.
+pub fn lease() -> Subject {
+    checked("lease")
+}
+
+/// Takes [`LeaseRelease`](proto::internal::v1::LeaseRelease)s; served by the control-plane.
+pub fn lease_release() -> Subject {
+    checked("lease.release")
+}
+
+/// Takes [`ForwardRequest`](proto::internal::v1::ForwardRequest)s for the sessions of one edge,
+/// and is the key of its presence. `instance` is the edge's name on the bus.
+///
+/// # Errors
+/// When `instance` is no name of an instance.
+pub fn edge(instance: &str) -> Result<Subject, InvalidSubject> {
+    Subject::new(format!("edge.{instance}"))
+}
+
+/// The key of a worker's presence. `instance` is its name on the bus.
+///
+/// # Errors
+/// When `instance` is no name of an instance.
+pub fn worker(instance: &str) -> Result<Subject, InvalidSubject> {
+    Subject::new(format!("worker.{instance}"))
+}
+
+/// The presence of all workers.
+pub fn workers() -> SubjectFilter {
+    filter("worker.*")
+}
+
+/// The presence of all edges.
+pub fn edges() -> SubjectFilter {
+    filter("edge.*")
+}
+
 /// Where the exchanges of a server go; served by the worker that owns it.
 pub fn exchange(server: ServerId) -> Subject {
     checked(&format!("x.{server}"))
@@ -58,6 +95,11 @@ pub fn configuration_events() -> Vec<SubjectFilter> {
         .filter(|kind| kind.is_configuration())
         .filter_map(|kind| SubjectFilter::new(format!("evt.*.{kind}.>")).ok())
         .collect()
+}
+
+/// For texts that are filters by their making.
+fn filter(text: &str) -> SubjectFilter {
+    SubjectFilter::new(text).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 /// For texts that are subjects by their making.
@@ -91,9 +133,13 @@ mod tests {
         let server = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
         assert_eq!(exchange(server).as_str(), format!("x.{server}"));
         assert_eq!(worker_stderr(server).as_str(), format!("worker.stderr.{server}"));
-        for subject in [journal(), snapshot(), catalogue(), beat(), worker_test()] {
+        let constant = [journal(), snapshot(), catalogue(), beat(), worker_test()];
+        for subject in constant.into_iter().chain([lease(), lease_release()]) {
             assert!(!subject.as_str().is_empty());
         }
+        assert!(edges().matches(&edge("e-1").unwrap()));
+        assert!(workers().matches(&worker("w-1").unwrap()));
+        assert!(edge("not a token").is_err());
         assert!(event(TenantId::SYSTEM, StreamKind::Call, "not a type").is_err());
     }
 }

@@ -19,8 +19,11 @@ pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// Most bytes that wait for one subscriber: 64 MiB.
 pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a header counts for besides its text, so that empty ones are limited too.
+/// What a header, or the id, counts for besides its text, so that empty ones are limited too and
+/// each adapter has room for its own form of them.
 const HEADER_OVERHEAD_BYTES: usize = 16;
+/// What each event counts for besides its content.
+const EVENT_OVERHEAD_BYTES: usize = 16;
 
 /// Something that happened, for whoever subscribed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +72,8 @@ impl Event {
             HEADER_OVERHEAD_BYTES + key.len() + value.len()
         };
         let headers: usize = self.headers.iter().map(of_header).sum();
-        self.payload.len() + headers + self.id.as_ref().map_or(0, String::len)
+        let id = self.id.as_ref().map_or(0, |id| HEADER_OVERHEAD_BYTES + id.len());
+        EVENT_OVERHEAD_BYTES + self.payload.len() + headers + id
     }
 
     /// Refuses an event above the limits.
@@ -160,6 +164,12 @@ impl Inbox {
         state.bytes += event.payload.len();
         state.queue.push_back(Delivery::Event(Arc::clone(event)));
         drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Counts events that the adapter knows to be lost at this place.
+    pub(crate) fn lose(&self, events: u64) {
+        self.state().lost += events;
         self.changed.notify_one();
     }
 

@@ -2,24 +2,61 @@
 //!
 //! What always holds: frames arrive in the order they were sent, each at most once; a side that
 //! is dropped is seen by the other one; nothing is spawned and both sides share one allocation.
+//! Between processes each side has pipes of its own, and a [`Wire`] between them.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
 use crate::BusError;
-use crate::pipe::{End, Pipe};
+use crate::pipe::{End, Pipe, Wire};
 
+/// Nobody looked at the request yet.
+const WAITING: u8 = 0;
+/// A server took it.
+const ACCEPTED: u8 = 1;
+/// The adapter told the client that nobody will.
+const WITHDRAWN: u8 = 2;
+
+/// Both directions of an exchange.
 #[derive(Debug, Default)]
-struct Pipes {
-    to_client: Pipe,
-    to_server: Pipe,
+pub(crate) struct Pipes {
+    pub(crate) to_client: Pipe,
+    pub(crate) to_server: Pipe,
+    acceptance: AtomicU8,
+}
+
+impl Pipes {
+    /// Of an exchange with another process.
+    pub(crate) fn over(wire: &Weak<dyn Wire>) -> Arc<Self> {
+        Arc::new(Self {
+            to_client: Pipe::over(Weak::clone(wire)),
+            to_server: Pipe::over(Weak::clone(wire)),
+            acceptance: AtomicU8::new(WAITING),
+        })
+    }
+
+    /// Ends the client's direction from outside of the server, by whether the server took the
+    /// request; one that did not will not get it any more.
+    pub(crate) fn withdraw(&self) {
+        let withdrawn = self.transition(WITHDRAWN);
+        self.to_client.end(if withdrawn { End::NeverAccepted } else { End::Broken });
+        self.to_client.leave();
+        self.to_server.leave();
+    }
+
+    fn transition(&self, to: u8) -> bool {
+        let exchanged =
+            self.acceptance.compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Acquire);
+        exchanged.is_ok()
+    }
 }
 
 /// Both sides of a fresh exchange.
 pub(crate) fn pair() -> (ClientSide, ServerSide) {
     let pipes = Arc::new(Pipes::default());
-    (ClientSide { pipes: Arc::clone(&pipes) }, ServerSide { pipes, accepted: false })
+    (ClientSide { pipes: Arc::clone(&pipes) }, ServerSide { pipes })
 }
 
 /// What the one who opened the exchange holds. Dropping it closes the exchange: the server sees
@@ -30,6 +67,11 @@ pub struct ClientSide {
 }
 
 impl ClientSide {
+    /// The client's side of an exchange with another process.
+    pub(crate) fn over(pipes: Arc<Pipes>) -> Self {
+        Self { pipes }
+    }
+
     /// The next frame; `None` after the server finished. Cancel-safe.
     ///
     /// # Errors
@@ -61,10 +103,14 @@ impl Drop for ClientSide {
 #[derive(Debug)]
 pub struct ServerSide {
     pipes: Arc<Pipes>,
-    accepted: bool,
 }
 
 impl ServerSide {
+    /// The server's side of an exchange with another process.
+    pub(crate) fn over(pipes: Arc<Pipes>) -> Self {
+        Self { pipes }
+    }
+
     /// Sends a frame to the client; waits while its window is full. Dropping the future sends
     /// nothing.
     ///
@@ -98,15 +144,17 @@ impl ServerSide {
     }
 
     /// From now on, leaving without a finish means that the request may have been acted upon.
-    pub(crate) fn accept(&mut self) {
-        self.accepted = true;
+    /// `false` if the client was told already that nobody will look at it.
+    pub(crate) fn accept(&self) -> bool {
+        self.pipes.transition(ACCEPTED)
     }
 }
 
 impl Drop for ServerSide {
     fn drop(&mut self) {
         // After `finish` the end stands already, and this one does not count.
-        let end = if self.accepted { End::Broken } else { End::NeverAccepted };
+        let accepted = self.pipes.acceptance.load(Ordering::Acquire) == ACCEPTED;
+        let end = if accepted { End::Broken } else { End::NeverAccepted };
         self.pipes.to_client.end(end);
         self.pipes.to_server.leave();
     }

@@ -5,28 +5,31 @@
 //! dropped, subscriptions, servers and watches end; exchanges under way go on.
 
 mod directory;
-mod recent_ids;
+mod memory;
 mod roll;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 
 use self::directory::Directory;
-use self::recent_ids::RecentIds;
+use self::memory::Memory;
 use self::roll::Roll;
 use crate::error::check_size;
 use crate::event::Inbox;
 use crate::pipe::MAX_FRAME_BYTES;
+use crate::recent_ids::RecentIds;
 use crate::registration::Registration;
+use crate::shared::check_shared;
 use crate::{
-    Announcement, Bus, BusError, ClientSide, Event, Incoming, MAX_CAPACITY, Presence,
-    PresenceWatch, Server, Subject, SubjectFilter, Subscription, exchange, presence,
+    Announcement, Bus, BusError, ClientSide, Connectivity, Event, Incoming, MAX_CAPACITY,
+    MemoryError, Presence, PresenceWatch, Revision, Server, SharedMemory, Subject, SubjectFilter,
+    Subscription, connectivity, exchange, presence,
 };
 
 /// Limits of an [`InProcessBus`].
@@ -47,10 +50,12 @@ impl Default for InProcessConfig {
     }
 }
 
-/// A [`Bus`] for the tasks of one process. Clones are handles to the same bus.
+/// A [`Bus`] for the tasks of one process. Clones are handles to the same bus under the same
+/// name.
 #[derive(Debug, Clone)]
 pub struct InProcessBus {
     core: Arc<Core>,
+    instance: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,9 @@ struct Core {
     /// Where the next search for a server starts, so that a group shares its work.
     turn: AtomicUsize,
     roll: Arc<Roll>,
+    memory: Mutex<Memory>,
+    /// Never changes: what is in this process can be reached.
+    connectivity: watch::Sender<Connectivity>,
     /// Most watches.
     registrations: usize,
 }
@@ -80,9 +88,21 @@ impl InProcessBus {
             servers: RwLock::new(Directory::new(config.registrations)),
             turn: AtomicUsize::new(0),
             roll: Arc::default(),
+            memory: Mutex::default(),
+            connectivity: watch::Sender::new(Connectivity::Connected),
             registrations: config.registrations,
         };
-        Self { core: Arc::new(core) }
+        Self { core: Arc::new(core), instance: connectivity::new_instance() }
+    }
+
+    /// A handle to the same bus under a name of its own, as if it was that of another process.
+    #[must_use]
+    pub fn another_instance(&self) -> Self {
+        Self { core: Arc::clone(&self.core), instance: connectivity::new_instance() }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.core.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,6 +130,14 @@ macro_rules! withdrawal {
 
 #[async_trait]
 impl Bus for InProcessBus {
+    fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    fn connectivity(&self) -> watch::Receiver<Connectivity> {
+        self.core.connectivity.subscribe()
+    }
+
     async fn publish(&self, event: Event) -> Result<(), BusError> {
         event.check()?;
         let event = Arc::new(event);
@@ -187,6 +215,43 @@ impl Bus for InProcessBus {
         let all = self.core.roll.follow(self.core.registrations);
         let all = all.ok_or(BusError::Busy { limit: "too many watches" })?;
         Ok(PresenceWatch::new(filter, all))
+    }
+}
+
+#[async_trait]
+impl SharedMemory for InProcessBus {
+    async fn write(
+        &self,
+        key: &Subject,
+        value: Bytes,
+        expected: Option<Revision>,
+    ) -> Result<Revision, MemoryError> {
+        check_shared(&value)?;
+        self.memory().write(key, value, expected, Instant::now())
+    }
+
+    async fn read(&self, key: &Subject) -> Result<Option<(Revision, Bytes)>, MemoryError> {
+        Ok(self.memory().read(key, Instant::now()))
+    }
+
+    async fn remove(&self, key: &Subject) -> Result<(), MemoryError> {
+        self.memory().remove(key);
+        Ok(())
+    }
+
+    async fn push(&self, trail: &Subject, entry: Bytes) -> Result<(), MemoryError> {
+        check_shared(&entry)?;
+        self.memory().push(trail, entry, Instant::now());
+        Ok(())
+    }
+
+    async fn trail(&self, trail: &Subject) -> Result<Vec<Bytes>, MemoryError> {
+        Ok(self.memory().trail(trail, Instant::now()))
+    }
+
+    async fn drop_trail(&self, trail: &Subject) -> Result<(), MemoryError> {
+        self.memory().drop_trail(trail);
+        Ok(())
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::{
-    Announcement, BusError, ClientSide, Event, Presence, PresenceWatch, Server, Subject,
-    SubjectFilter, Subscription,
+    Announcement, BusError, ClientSide, Connectivity, Event, Presence, PresenceWatch, Server,
+    Subject, SubjectFilter, Subscription,
 };
 
 /// Largest queue of a subscription or a server, in entries. A capacity outside `1..=MAX_CAPACITY`
@@ -17,6 +18,12 @@ pub const MAX_CAPACITY: usize = 65_536;
 /// What the services meet over; see the crate's documentation for what always holds.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
+    /// Name of this process on the bus: one token of a subject, unique for each start.
+    fn instance(&self) -> &str;
+
+    /// Whether the bus can be reached now, and the changes of that. It ends with the bus.
+    fn connectivity(&self) -> watch::Receiver<Connectivity>;
+
     /// Delivers `event` to the subscribers of its subject. An id that was published before,
     /// within the adapter's window, is delivered only once and is no error.
     ///

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Ids of a bounded time and a bounded number.
 #[derive(Debug)]
-pub(super) struct RecentIds {
+pub(crate) struct RecentIds {
     window: Duration,
     limit: usize,
     known: HashSet<Arc<str>>,
@@ -14,12 +14,12 @@ pub(super) struct RecentIds {
 }
 
 impl RecentIds {
-    pub(super) fn new(window: Duration, limit: usize) -> Self {
+    pub(crate) fn new(window: Duration, limit: usize) -> Self {
         Self { window, limit, known: HashSet::new(), by_age: VecDeque::new() }
     }
 
     /// Remembers `id`; `false` if it was known. Seeing it again does not prolong its time.
-    pub(super) fn remember(&mut self, id: &str, now: Instant) -> bool {
+    pub(crate) fn remember(&mut self, id: &str, now: Instant) -> bool {
         while let Some((seen, oldest)) = self.by_age.front() {
             let expired = now.saturating_duration_since(*seen) >= self.window;
             if !expired && self.by_age.len() < self.limit {

@@ -33,8 +33,11 @@ impl Server {
 
     /// The next request; `None` after the bus was shut down. Cancel-safe.
     pub async fn accept(&mut self) -> Option<Incoming> {
-        let mut incoming = self.queue.recv().await?;
-        incoming.exchange.accept();
-        Some(incoming)
+        loop {
+            let incoming = self.queue.recv().await?;
+            if incoming.exchange.accept() {
+                return Some(incoming);
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use backplane::WorkerIdentity;
+
 use crate::ReaperCommand;
 
 /// The configuration of a worker; every limit has a default.
@@ -40,6 +42,21 @@ pub struct WorkerConfig {
     pub flood_quiet: Duration,
     /// The largest message of an upstream, in bytes.
     pub max_message_bytes: usize,
+    /// What is special about this worker, e.g. `docker`: servers that ask for a label go only to
+    /// workers that have it. See [`detect_labels`](crate::detect_labels).
+    pub labels: Vec<String>,
+    /// Its share of the servers, relative to the other workers.
+    pub weight: u32,
+    /// Most servers that it takes; 0 for no limit of its own.
+    pub capacity: u32,
+    /// At a shutdown: how long others may take to be ready for the servers of this worker.
+    pub hand_over: Duration,
+    /// Most calls whose edge may be replaced by another one; further ones end with their edge.
+    pub max_adoptable_calls: usize,
+    /// Most bytes of the frames that are kept for that, over all calls.
+    pub max_adoptable_bytes: usize,
+    /// How long an edge that wants to adopt a call waits for the one before it to be gone.
+    pub adoption_patience: Duration,
 }
 
 impl WorkerConfig {
@@ -66,6 +83,25 @@ impl WorkerConfig {
             grace: Duration::from_secs(10),
             flood_quiet: Duration::from_secs(60),
             max_message_bytes: 16 * 1024 * 1024,
+            labels: Vec::new(),
+            weight: 1,
+            capacity: 0,
+            // Longer than the control-plane waits for others to be ready.
+            hand_over: Duration::from_secs(12),
+            max_adoptable_calls: 16_384,
+            max_adoptable_bytes: 256 * 1024 * 1024,
+            // That a process is dead is seen on the bus within four seconds.
+            adoption_patience: Duration::from_secs(6),
+        }
+    }
+
+    /// What the worker says of itself when it asks for servers; `instance` is its name on the bus.
+    pub fn identity(&self, instance: &str) -> WorkerIdentity {
+        WorkerIdentity {
+            instance: instance.to_owned(),
+            labels: self.labels.clone(),
+            weight: self.weight,
+            capacity: self.capacity,
         }
     }
 }

@@ -189,6 +189,7 @@ mod tests {
             read_timeout_s: None,
             auto_approve: vec![],
             isolation: Isolation::default(),
+            placement_labels: Default::default(),
         }
     }
 

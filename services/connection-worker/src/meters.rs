@@ -15,6 +15,8 @@ const REQUESTS: &str = "mcp_orch_requests_total";
 const SESSIONS: &str = "mcp_orch_session_connections";
 const CHECKOUTS: &str = "mcp_orch_session_checkouts_total";
 const ATTACHMENTS: &str = "mcp_orch_attachments";
+const ORPHANED: &str = "mcp_orch_calls_orphaned_total";
+const ADOPTED: &str = "mcp_orch_calls_adopted_total";
 
 /// Where the connection of a client session came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +66,19 @@ pub(crate) fn describe() {
         CHECKOUTS,
         "Connections of single clients that were asked for, by where they came from."
     );
+    describe_counter!(ORPHANED, "Calls that go on although their edge left.");
+    describe_counter!(ADOPTED, "Calls that were taken over by another edge.");
     describe_gauge!(ATTACHMENTS, "Edges and sessions that listen to a server.");
+}
+
+/// The edge of a call left, and the call goes on.
+pub(crate) fn orphaned() {
+    counter!(ORPHANED).increment(1);
+}
+
+/// Another edge has the call.
+pub(crate) fn adopted() {
+    counter!(ADOPTED).increment(1);
 }
 
 /// The meters of one server, looked up once.

@@ -1,4 +1,4 @@
-//! What to do so that the connections that are kept are those that are configured.
+//! What to do so that the connections that are kept are those that are configured and leased.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,57 +8,121 @@ use domain::connection::ConnectionState;
 
 use crate::connection::ConnectionSpec;
 
-/// A server as it is configured.
+/// What the lease of a server allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// It is another worker's, or nobody's.
+    Away,
+    /// It will come: a connection is to stand by then.
+    Prepare,
+    /// It is this worker's.
+    Serve,
+    /// It is this worker's for as long as it takes to stop serving it.
+    LetGo,
+}
+
+/// A server as it is configured and leased.
 #[derive(Clone, Debug)]
 pub(crate) struct Desired {
     /// How to reach it.
     pub(crate) spec: Arc<ConnectionSpec>,
     /// Whether there is to be a connection.
     pub(crate) enabled: bool,
+    /// Whose it is.
+    pub(crate) hold: Hold,
     /// The state that the record has of it; `None` without one.
     pub(crate) recorded: Option<ConnectionState>,
+}
+
+/// A connection that is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    /// Of what it is.
+    pub(crate) spec: Arc<ConnectionSpec>,
+    /// Whether the server is served, or only prepared.
+    pub(crate) is_served: bool,
 }
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Keep a connection from now on.
+    /// Keep a connection from now on, and serve it.
     Start(Arc<ConnectionSpec>),
+    /// Keep a connection from now on, and do not serve it.
+    Prepare(Arc<ConnectionSpec>),
+    /// Serve what was prepared.
+    Serve(ServerId),
     /// The connection that is kept is one of another configuration: end it, keep this one.
     Restart(Arc<ConnectionSpec>),
     /// The connection stays; its server has another name.
     Rename(Arc<ConnectionSpec>),
-    /// Keep it no longer.
+    /// Keep it no longer; what is under way has its time.
     Stop(ServerId),
+    /// As [`Stop`](Self::Stop), and give the lease up as soon as nothing new is served.
+    LetGo(ServerId),
+    /// The lease is lost: nothing of it may go on.
+    Lose(ServerId),
     /// The record does not say yet that the server is disabled.
     NoteDisabled(Arc<ConnectionSpec>),
 }
 
-/// Compares what is configured with what is kept. What ends comes first.
-pub(crate) fn plan(
-    desired: &[Desired],
-    kept: &BTreeMap<ServerId, Arc<ConnectionSpec>>,
-) -> Vec<Action> {
-    let mut actions: Vec<Action> = kept
-        .keys()
-        .filter(|server| !desired.iter().any(|want| want.enabled && want.spec.server == **server))
-        .map(|server| Action::Stop(*server))
-        .collect();
+/// Compares what is configured and leased with what is kept. What ends comes first.
+pub(crate) fn plan(desired: &[Desired], kept: &BTreeMap<ServerId, Kept>) -> Vec<Action> {
+    let wanted: BTreeMap<ServerId, &Desired> =
+        desired.iter().map(|want| (want.spec.server, want)).collect();
+    let ends = kept.iter().filter_map(|(server, kept)| end(*server, kept, wanted.get(server)));
+    let mut actions: Vec<Action> = ends.collect();
     for want in desired {
-        let spec = Arc::clone(&want.spec);
-        match kept.get(&spec.server) {
-            _ if !want.enabled => {
-                if want.recorded != Some(ConnectionState::Disabled) {
-                    actions.push(Action::NoteDisabled(spec));
-                }
-            }
-            None => actions.push(Action::Start(spec)),
-            Some(current) if current.needs_restart(&spec) => actions.push(Action::Restart(spec)),
-            Some(current) if current.name != spec.name => actions.push(Action::Rename(spec)),
-            Some(_) => {}
+        let current = kept.get(&want.spec.server);
+        if want.enabled {
+            keep(want, current, &mut actions);
+        } else if want.recorded != Some(ConnectionState::Disabled)
+            && (want.hold != Hold::Away || current.is_some())
+        {
+            actions.push(Action::NoteDisabled(Arc::clone(&want.spec)));
         }
     }
     actions
+}
+
+/// How a connection ends that is not to be kept.
+fn end(server: ServerId, kept: &Kept, want: Option<&&Desired>) -> Option<Action> {
+    let hold = want.filter(|want| want.enabled).map(|want| want.hold);
+    match (hold, kept.is_served) {
+        (Some(Hold::Serve), _) | (Some(Hold::Prepare), false) => None,
+        (Some(Hold::LetGo), true) => Some(Action::LetGo(server)),
+        (Some(Hold::Away | Hold::Prepare), true) => Some(Action::Lose(server)),
+        (None, _) | (Some(Hold::LetGo | Hold::Away), false) => Some(Action::Stop(server)),
+    }
+}
+
+/// What is to be done for a connection that is to be kept.
+fn keep(want: &Desired, current: Option<&Kept>, actions: &mut Vec<Action>) {
+    let spec = &want.spec;
+    let Some(current) = current else {
+        match want.hold {
+            Hold::Serve => actions.push(Action::Start(Arc::clone(spec))),
+            Hold::Prepare => actions.push(Action::Prepare(Arc::clone(spec))),
+            Hold::Away | Hold::LetGo => {}
+        }
+        return;
+    };
+    let goes_on = match want.hold {
+        Hold::Serve => true,
+        Hold::Prepare => !current.is_served,
+        Hold::Away | Hold::LetGo => false,
+    };
+    if !goes_on {
+        return;
+    }
+    if current.spec.needs_restart(spec) {
+        actions.push(Action::Restart(Arc::clone(spec)));
+    } else if current.spec.name != spec.name {
+        actions.push(Action::Rename(Arc::clone(spec)));
+    }
+    if want.hold == Hold::Serve && !current.is_served {
+        actions.push(Action::Serve(spec.server));
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +146,7 @@ mod tests {
                 read_timeout_s: None,
                 auto_approve: vec![],
                 isolation: Isolation::default(),
+                placement_labels: Default::default(),
             },
         };
         change(&mut spec);
@@ -93,11 +158,81 @@ mod tests {
     }
 
     fn enabled(spec: &Arc<ConnectionSpec>) -> Desired {
-        Desired { spec: Arc::clone(spec), enabled: true, recorded: None }
+        Desired { spec: Arc::clone(spec), enabled: true, hold: Hold::Serve, recorded: None }
     }
 
-    fn given(kept: &[&Arc<ConnectionSpec>]) -> BTreeMap<ServerId, Arc<ConnectionSpec>> {
-        kept.iter().map(|spec| (spec.server, Arc::clone(spec))).collect()
+    fn held(spec: &Arc<ConnectionSpec>, hold: Hold) -> [Desired; 1] {
+        [Desired { hold, ..enabled(spec) }]
+    }
+
+    fn given(kept: &[&Arc<ConnectionSpec>]) -> BTreeMap<ServerId, Kept> {
+        let served = kept.iter().map(|spec| {
+            let kept = Kept { spec: Arc::clone(spec), is_served: true };
+            (spec.server, kept)
+        });
+        served.collect()
+    }
+
+    fn prepared(spec: &Arc<ConnectionSpec>) -> BTreeMap<ServerId, Kept> {
+        let mut kept = given(&[spec]);
+        for kept in kept.values_mut() {
+            kept.is_served = false;
+        }
+        kept
+    }
+
+    #[test]
+    fn what_is_not_leased_is_not_started_and_what_will_come_is_prepared() {
+        let spec = spec(1, |_| {});
+        assert_eq!(plan(&held(&spec, Hold::Away), &given(&[])), []);
+        assert_eq!(plan(&held(&spec, Hold::LetGo), &given(&[])), []);
+        assert_eq!(
+            plan(&held(&spec, Hold::Prepare), &given(&[])),
+            [Action::Prepare(Arc::clone(&spec))]
+        );
+        assert_eq!(plan(&held(&spec, Hold::Prepare), &prepared(&spec)), []);
+        assert_eq!(
+            plan(&held(&spec, Hold::Serve), &prepared(&spec)),
+            [Action::Serve(server(1))],
+            "without another connection"
+        );
+        assert_eq!(
+            plan(&held(&spec, Hold::Away), &prepared(&spec)),
+            [Action::Stop(server(1))],
+            "it does not come after all"
+        );
+    }
+
+    #[test]
+    fn a_lost_lease_ends_at_once_and_one_to_let_go_in_time() {
+        let spec = spec(1, |_| {});
+        let kept = given(&[&spec]);
+        assert_eq!(plan(&held(&spec, Hold::Away), &kept), [Action::Lose(server(1))]);
+        assert_eq!(plan(&held(&spec, Hold::Prepare), &kept), [Action::Lose(server(1))]);
+        assert_eq!(plan(&held(&spec, Hold::LetGo), &kept), [Action::LetGo(server(1))]);
+        assert_eq!(plan(&held(&spec, Hold::LetGo), &prepared(&spec)), [Action::Stop(server(1))]);
+        // Another configuration is nothing that a lease is lost over.
+        assert_eq!(plan(&[], &kept), [Action::Stop(server(1))]);
+    }
+
+    #[test]
+    fn what_was_prepared_of_another_configuration_is_started_anew_and_served() {
+        let (before, after) = (spec(1, |_| {}), spec(1, |spec| spec.config.timeout_s = 31));
+        assert_eq!(
+            plan(&held(&after, Hold::Serve), &prepared(&before)),
+            [Action::Restart(Arc::clone(&after)), Action::Serve(server(1))]
+        );
+    }
+
+    #[test]
+    fn only_who_has_or_had_a_server_notes_that_it_is_disabled() {
+        let spec = spec(1, |_| {});
+        let away = Desired { enabled: false, hold: Hold::Away, ..enabled(&spec) };
+        assert_eq!(plan(std::slice::from_ref(&away), &given(&[])), []);
+        assert_eq!(
+            plan(&[away], &given(&[&spec])),
+            [Action::Stop(server(1)), Action::NoteDisabled(spec)]
+        );
     }
 
     #[test]

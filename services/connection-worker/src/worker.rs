@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backplane::{Clock, Journal, ReplicaHandle, subject};
+use backplane::{Clock, Journal, LeaseHandle, ReplicaHandle, subject};
 use bus::{Bus, BusError};
 use domain::EventId;
 use secrets::SecretStore;
@@ -13,9 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::WorkerConfig;
 use crate::connection::{ActorDeps, Dialer};
+use crate::exchange::Lines;
 use crate::owner::Owner;
 use crate::session::Projects;
-use crate::{handshake, meters};
+use crate::{handshake, meters, presence};
 
 /// Most requests for tests that wait.
 const TEST_QUEUE: usize = 64;
@@ -33,6 +34,9 @@ pub struct WorkerDeps {
     pub bus: Arc<dyn Bus>,
     /// Where the sealed values of its servers are.
     pub secrets: Arc<dyn SecretStore>,
+    /// Which servers it owns: [`LeaseHandle::all`] where there is one worker. It must live longer
+    /// than the worker.
+    pub lease: LeaseHandle,
     /// What is configured. It must live longer than the worker.
     pub replica: ReplicaHandle,
     /// Writes what is observed. It must live longer than the worker.
@@ -70,7 +74,7 @@ impl Worker {
         let tests = deps.bus.serve(subject::worker_test().into(), TEST_QUEUE).await?;
         let config = Arc::new(config);
         let tasks = TaskTracker::new();
-        let WorkerDeps { bus, secrets, replica, journal, clock, event_ids, random } = deps;
+        let WorkerDeps { bus, secrets, lease, replica, journal, clock, event_ids, random } = deps;
         let deps = ActorDeps {
             bus,
             dialer: Dialer::new(secrets, Arc::clone(&config), tasks.clone()),
@@ -81,6 +85,9 @@ impl Worker {
             random,
             starts: Semaphore::new(config.max_starts),
             projects: Projects::new(config.max_sessions_per_project),
+            lines: Lines::new(config.max_adoptable_calls, config.max_adoptable_bytes),
+            under_way: Arc::default(),
+            lease,
             tasks,
             config,
         };
@@ -90,6 +97,9 @@ impl Worker {
     /// Starts to keep connections, in the background, until `shutdown` is cancelled.
     pub fn run(self, shutdown: CancellationToken) -> WorkerHandle {
         let Self { deps, tests } = self;
+        if !deps.lease.is_all() {
+            deps.tasks.spawn(presence::announce(Arc::clone(&deps), shutdown.clone()));
+        }
         deps.tasks.spawn(handshake::serve(Arc::clone(&deps), tests, shutdown.clone()));
         WorkerHandle { owner: tokio::spawn(Owner::new(deps).run(shutdown)) }
     }
@@ -102,8 +112,9 @@ pub struct WorkerHandle {
 }
 
 impl WorkerHandle {
-    /// Waits until the worker has drained after its shutdown: exchanges ended or cut off after
-    /// the grace, connections closed, and no child process left.
+    /// Waits until the worker has drained after its shutdown: its servers handed over to others as
+    /// far as there were any, exchanges ended or cut off after the grace, connections closed, no
+    /// child process left, and every lease released.
     pub async fn stopped(self) {
         if let Err(error) = self.owner.await {
             tracing::error!(%error, "the worker ended in an error");

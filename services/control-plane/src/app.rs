@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use authz::Authorizer;
 use bus::Bus;
 use domain::{Refusal, TenantId, Timestamp};
-use event_store::{Clock, EventStore};
+use event_store::{Clock, EventStore, Leases, Position, PostgresEventStore, StoreError};
 use secrets::SecretStore;
+use tokio::sync::watch;
 use tonic_health::server::HealthReporter;
 use url::Url;
 use uuid::Uuid;
 
 use crate::backbone::DigestKeys;
 use crate::context::{Ctx, Principal};
+use crate::freshness::Freshness;
 use crate::identity::{LoginLimiter, PasswordHashing, TokenAuthority};
 use crate::use_case::denial::DenialLimiter;
 use crate::views::Views;
@@ -34,6 +37,55 @@ pub struct Deps {
     pub clock: Clock,
     /// New ids.
     pub ids: IdSource,
+    /// Who may act on what, for how long.
+    pub leases: Arc<dyn Leases>,
+    /// The epoch in which this replica leads, while it does; where there is only one process, see
+    /// [`leads_alone`].
+    pub leadership: watch::Receiver<Option<u64>>,
+    /// How far the log is published; where there is only one process, [`Unmarked`].
+    pub published: Arc<dyn PublishedMark>,
+}
+
+/// The leadership where nobody else could lead.
+pub fn leads_alone() -> watch::Receiver<Option<u64>> {
+    watch::channel(Some(1)).1
+}
+
+/// How far the log is published, kept where the replica finds it that leads next.
+#[async_trait]
+pub trait PublishedMark: Send + Sync + 'static {
+    /// The mark; none where none is kept: then publishing begins where the views are at the
+    /// start.
+    async fn published(&self) -> Result<Option<Position>, StoreError>;
+
+    /// Moves the mark, as the leader of `epoch`.
+    async fn mark(&self, epoch: u64, position: Position) -> Result<(), StoreError>;
+}
+
+/// Keeps no mark: for a process whose followers begin anew with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unmarked;
+
+#[async_trait]
+impl PublishedMark for Unmarked {
+    async fn published(&self) -> Result<Option<Position>, StoreError> {
+        Ok(None)
+    }
+
+    async fn mark(&self, _epoch: u64, _position: Position) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl PublishedMark for PostgresEventStore {
+    async fn published(&self) -> Result<Option<Position>, StoreError> {
+        PostgresEventStore::published(self).await.map(Some)
+    }
+
+    async fn mark(&self, epoch: u64, position: Position) -> Result<(), StoreError> {
+        self.mark_published(epoch, position).await
+    }
 }
 
 /// The control plane as its use cases see it. Shared by every transport.
@@ -52,6 +104,10 @@ pub struct App {
     pub(crate) denials: DenialLimiter,
     pub(crate) digests: DigestKeys,
     pub(crate) read_back: Duration,
+    pub(crate) leases: Arc<dyn Leases>,
+    pub(crate) freshness: Freshness,
+    /// How long an edge is not there before its calls are over.
+    pub(crate) edge_gone: Duration,
     pub(crate) grpc_health: HealthReporter,
 }
 

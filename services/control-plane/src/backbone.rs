@@ -6,6 +6,8 @@
 //! - `journal`: appends of what edges and workers saw, answered after the commit.
 //! - `catalogue`: a server's last catalogue by its hash.
 //!
+//! Every replica answers; what only one may do is in [`leading`](self).
+//!
 //! What always holds: events are published in the order of their positions, each configuration
 //! event with the position of the one before it; every queue and every tenant's share is bounded.
 
@@ -13,7 +15,10 @@ mod body;
 mod catalogue;
 mod digests;
 mod journal;
+mod leading;
 mod publisher;
+mod rebuild;
+mod serving;
 mod share;
 mod snapshot;
 mod stored;
@@ -23,8 +28,11 @@ mod upkeep;
 pub use digests::{DigestKey, DigestKeys};
 pub(crate) use journal::Journal;
 pub use journal::JournalLimits;
+pub(crate) use leading::{Leader, Leading};
 pub(crate) use publisher::{Published, Publisher, beat};
-pub(crate) use unfinished::close_unfinished;
+pub use rebuild::{RebuildError, rebuild_stream};
+pub(crate) use serving::serve_each;
+pub(crate) use unfinished::{EDGE_GONE, close_gone, close_unfinished};
 pub(crate) use upkeep::upkeep;
 
 pub(crate) use catalogue::catalogues;

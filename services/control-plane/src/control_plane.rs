@@ -11,13 +11,16 @@ use bus::{BusError, Server};
 use domain::Refusal;
 use event_store::StoreError;
 use runtime::health::{HealthRegistry, HealthReporter};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::app::{App, Deps};
-use crate::backbone::{self, DigestKeys, Journal, JournalLimits, Published, Publisher};
+use crate::app::{App, Deps, PublishedMark};
+use crate::backbone::{self, DigestKeys, Journal, JournalLimits, Leading, Published};
+use crate::freshness::Freshness;
 use crate::identity::{LoginLimiter, PasswordHashing, TokenAuthority};
+use crate::ownership::{Ownership, OwnershipTimes, Surveyor};
 use crate::use_case::denial::DenialLimiter;
 use crate::views::{Projector, ProjectorError};
 
@@ -32,6 +35,12 @@ pub struct Config {
     pub read_back: Duration,
     /// How much is journaled at once.
     pub journal: JournalLimits,
+    /// Whether other processes are there: replicas of this one, workers and edges.
+    pub cluster: bool,
+    /// The times of ownership, in a cluster.
+    pub ownership: OwnershipTimes,
+    /// How long an edge is not there before its unfinished calls are closed, in a cluster.
+    pub edge_gone: Duration,
 }
 
 impl Config {
@@ -42,6 +51,9 @@ impl Config {
             public_url,
             read_back: Duration::from_secs(10),
             journal: JournalLimits::default(),
+            cluster: false,
+            ownership: OwnershipTimes::default(),
+            edge_gone: backbone::EDGE_GONE,
         }
     }
 }
@@ -78,6 +90,15 @@ pub struct ControlPlane {
     projector: Projector,
     health: HealthReporter,
     journal: JournalLimits,
+    lead: Lead,
+}
+
+/// What it needs when it is this replica's turn to lead.
+struct Lead {
+    leadership: watch::Receiver<Option<u64>>,
+    mark: Arc<dyn PublishedMark>,
+    /// Only in a cluster.
+    ownership: Option<OwnershipTimes>,
 }
 
 /// What a running control plane serves on the bus.
@@ -85,6 +106,8 @@ struct Served {
     journal: Server,
     snapshot: Server,
     catalogue: Server,
+    /// Leases that are asked for, and those that are given up; only in a cluster.
+    ownership: Option<(Server, Server)>,
 }
 
 impl ControlPlane {
@@ -115,6 +138,7 @@ impl ControlPlane {
             clock: deps.clock,
             ids: deps.ids,
             public_url: config.public_url,
+            freshness: Freshness::new(views.clone(), config.cluster),
             views,
             authorizer: Authorizer::new().await?,
             tokens,
@@ -124,8 +148,15 @@ impl ControlPlane {
             digests: DigestKeys::default(),
             read_back: config.read_back,
             grpc_health: crate::grpc::health().await,
+            leases: deps.leases,
+            edge_gone: config.edge_gone,
         };
-        Ok(Self { app: Arc::new(app), projector, health, journal: config.journal })
+        let lead = Lead {
+            leadership: deps.leadership,
+            mark: deps.published,
+            ownership: config.cluster.then_some(config.ownership),
+        };
+        Ok(Self { app: Arc::new(app), projector, health, journal: config.journal, lead })
     }
 
     /// What the use cases work with. Commands are answered once the control plane runs.
@@ -144,41 +175,65 @@ impl ControlPlane {
     /// # Errors
     /// When the bus refuses, or unfinished calls of the former process cannot be closed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Handle, BuildError> {
-        let Self { app, projector, health, journal } = self;
+        let Self { app, projector, health, journal, lead } = self;
         let checkpoint = projector.checkpoint().clone();
         let started = checkpoint.position;
         let from =
             Published { position: checkpoint.position, configuration: checkpoint.configuration };
-        let served = serve(&app, journal.waiting).await?;
+        let served = serve(&app, journal.waiting, lead.ownership.is_some()).await?;
         // Each stage stops after the one before: what was taken is finished, then projected.
         let (views_stop, own) = (CancellationToken::new(), shutdown.child_token());
         let mut views = JoinSet::new();
         views.spawn(projector.run(views_stop.clone(), health));
-        if let Err(refusal) = close(&app, started).await {
+        // In a cluster the others may be in the middle of their calls: the leader looks at them.
+        if lead.ownership.is_none()
+            && let Err(refusal) = close(&app, started).await
+        {
             views_stop.cancel();
             while views.join_next().await.is_some() {}
             return Err(refusal.into());
         }
         let mut tasks = JoinSet::new();
-        let (publisher, published) =
-            Publisher::new(Arc::clone(&app.store), Arc::clone(&app.bus), from);
-        tasks.spawn(publisher.run(own.clone()));
-        tasks.spawn(backbone::beat(Arc::clone(&app.bus), published, own.clone()));
+        tasks.spawn(app.freshness.keep(Arc::clone(&app.store), own.clone()));
         tasks.spawn(Journal::new(Arc::clone(&app), journal).run(served.journal, own.clone()));
         let store = Arc::clone(&app.store);
         tasks.spawn(backbone::snapshots(store, served.snapshot, own.clone()));
         tasks.spawn(backbone::catalogues(Arc::clone(&app), served.catalogue, own.clone()));
-        tasks.spawn(backbone::upkeep(Arc::clone(&app), own.clone()));
+        let cluster = lead.ownership.zip(served.ownership).map(|(times, (asked, released))| {
+            let (ownership, surveyor) = own_servers(&app, &times);
+            tasks.spawn(ownership.run(asked, released, own.clone()));
+            (surveyor, times)
+        });
+        let (leadership, mark) = (lead.leadership, lead.mark);
+        let leading = Leading { app: Arc::clone(&app), leadership, mark, from, cluster };
+        tasks.spawn(leading.run(own.clone()));
         Ok(Handle { app, stop: own, tasks, views_stop, views })
     }
 }
 
-async fn serve(app: &App, waiting: usize) -> Result<Served, BusError> {
+async fn serve(app: &App, waiting: usize, cluster: bool) -> Result<Served, BusError> {
+    let ownership = if cluster {
+        let asked = app.bus.serve(subject::lease().into(), 4_096).await?;
+        Some((asked, app.bus.serve(subject::lease_release().into(), 4_096).await?))
+    } else {
+        None
+    };
     Ok(Served {
         journal: app.bus.serve(subject::journal().into(), waiting).await?,
         snapshot: app.bus.serve(subject::snapshot().into(), 256).await?,
         catalogue: app.bus.serve(subject::catalogue().into(), 4_096).await?,
+        ownership,
     })
+}
+
+/// Who answers what workers ask, and who reads the leases for it.
+fn own_servers(app: &App, times: &OwnershipTimes) -> (Arc<Ownership>, Arc<Surveyor>) {
+    let (leases, clock) = (Arc::clone(&app.leases), Arc::clone(&app.clock));
+    let surveyor =
+        Surveyor::new(Arc::clone(&leases), app.views.clone(), Arc::clone(&clock), times.clone());
+    let bus = Arc::clone(&app.bus);
+    let ownership = Ownership::new(leases, Arc::clone(&surveyor), bus, clock, times.clone());
+    (ownership, surveyor)
 }
 
 async fn close(app: &App, started: event_store::Position) -> Result<(), Refusal> {

@@ -6,8 +6,11 @@ use secrets::SecretError;
 
 /// A read of the log failed.
 pub(crate) fn store(error: StoreError) -> Refusal {
-    tracing::error!(%error, "the event store did not answer");
-    Refusal::new(ErrorCode::Unavailable, "the event store is not available, try again")
+    tracing::warn!(%error, "the event store did not answer");
+    Refusal::new(
+        ErrorCode::Unavailable,
+        "the event store cannot be reached: try again in some seconds",
+    )
 }
 
 /// An append was not made.
@@ -28,9 +31,28 @@ pub(crate) fn append(error: AppendError) -> Refusal {
             ErrorCode::InvalidArgument,
             format!("too large: {what}, {actual} where {limit} are allowed"),
         ),
-        AppendError::Unavailable { .. } | AppendError::OutcomeUnknown { .. } => {
-            tracing::error!(%error, "an append was not made");
-            Refusal::new(ErrorCode::Unavailable, "the event store is not available, try again")
+        AppendError::Fenced { .. } => {
+            tracing::warn!(%error, "an append was refused");
+            Refusal::new(
+                ErrorCode::Conflict,
+                "another process does this now: nothing was changed by this one",
+            )
+        }
+        AppendError::Unavailable { .. } => {
+            tracing::warn!(%error, "an append was not made");
+            Refusal::new(
+                ErrorCode::Unavailable,
+                "the event store cannot be reached and nothing was changed; what is there can \
+                 still be read: try again in some seconds",
+            )
+        }
+        AppendError::OutcomeUnknown { .. } => {
+            tracing::error!(%error, "it is not known whether an append was made");
+            Refusal::new(
+                ErrorCode::Unavailable,
+                "the event store did not answer, and whether this was done is not known: repeat \
+                 it with the same idempotency key, or read first",
+            )
         }
         AppendError::DuplicateEventId(_) | AppendError::Invalid { .. } => internal(&error),
     }

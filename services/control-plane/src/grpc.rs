@@ -33,6 +33,7 @@ use tower::Service;
 
 use crate::app::App;
 use crate::context::Ctx;
+use crate::freshness::fresh;
 use crate::identity;
 
 /// Largest request, in bytes: an import of 1 MiB and what is around it.
@@ -75,6 +76,8 @@ pub fn router(app: &Arc<App>) -> Router {
     let router = mount(router, limited!(ApiKeyServiceServer, services));
     let router = mount(router, limited!(CallServiceServer, services));
     let router = mount(router, limited!(AuditServiceServer, services));
+    // Health and reflection read no views.
+    let router = router.layer(axum::middleware::from_fn_with_state(Arc::clone(app), fresh));
     let health = HealthService::from_health_reporter(app.grpc_health.clone());
     let router = mount(router, HealthServer::new(health));
     let reflection = tonic_reflection::server::Builder::configure()

@@ -35,6 +35,7 @@ use utoipa::openapi::{RefOr, SecurityRequirement, Server};
 use utoipa::{Modify, OpenApi};
 
 use crate::app::App;
+use crate::freshness::fresh;
 
 /// Makes the router, its description and the list of routes out of one table.
 macro_rules! routes {
@@ -154,6 +155,7 @@ pub fn router(app: &Arc<App>) -> Router {
         async move { ([(header::CONTENT_TYPE, "application/json")], document) }
     };
     resources()
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(app), fresh))
         .route("/openapi.json", axum::routing::get(openapi))
         .method_not_allowed_fallback(async || failure::Failure::wrong_method().into_response())
         .layer(axum::middleware::map_response(uncached))

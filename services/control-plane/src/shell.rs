@@ -6,6 +6,7 @@
 //! command that is repeated with its idempotency key is one command.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use domain::api_key::ApiKey;
 use domain::event::{ApiKeyEvent, OrganizationEvent, ProjectEvent, ServerEvent, UserEvent};
@@ -13,7 +14,7 @@ use domain::organization::Organization;
 use domain::project::Project;
 use domain::server::Server;
 use domain::user::User;
-use domain::{ErrorCode, Event, EventId, Refusal, StreamId, StreamKind, TenantId};
+use domain::{Actor, ErrorCode, Event, EventId, Refusal, StreamId, StreamKind, TenantId};
 use event_store::{
     Append, AppendError, Appended, Expected, Idempotency, NewEvent, Position, ReservationChange,
 };
@@ -93,6 +94,8 @@ pub(crate) struct Done {
     pub(crate) id: String,
     /// Carried out before.
     pub(crate) replayed: bool,
+    /// The versions that its events have in the stream; none when nothing changed.
+    pub(crate) versions: Option<RangeInclusive<u64>>,
 }
 
 /// Which stream a command is for, and under which key.
@@ -190,7 +193,7 @@ pub(crate) async fn execute<A: Aggregate>(
         let (state, version) = load::<A>(app, &target.stream).await?;
         let plan = decide(&state)?;
         if plan.events.is_empty() {
-            return Ok(Done { id: target.stream.id, replayed: false });
+            return Ok(Done { id: target.stream.id, replayed: false, versions: None });
         }
         let events = plan.events.into_iter().map(|event| new_event(app, ctx, &A::wrap(event)));
         let append = Append {
@@ -199,6 +202,7 @@ pub(crate) async fn execute<A: Aggregate>(
             events: events.collect(),
             idempotency: target.idempotency.clone(),
             reservations: plan.reservations,
+            fence: None,
         };
         match append_once(app, append).await {
             Ok(appended) => return finish(app, &appended, appended.replayed).await,
@@ -249,6 +253,30 @@ pub(crate) async fn load<A: Aggregate>(app: &App, stream: &StreamId) -> Result<(
     }
 }
 
+/// The events that a command made.
+pub(crate) async fn made<A: Aggregate>(
+    app: &App,
+    tenant: TenantId,
+    done: &Done,
+) -> Result<Vec<A::Event>, Refusal> {
+    let Some(versions) = done.versions.clone() else { return Ok(Vec::new()) };
+    let stream = StreamId::new(tenant, A::KIND, &done.id);
+    let (mut after, mut made) = (versions.start().saturating_sub(1), Vec::new());
+    while after < *versions.end() {
+        let wanted = usize::try_from(versions.end() - after).unwrap_or(usize::MAX);
+        let page = app.store.read_stream(&stream, after, wanted).await.map_err(fault::store)?;
+        let Some(last) = page.last() else { break };
+        after = last.version;
+        for recorded in &page {
+            let event =
+                events::decode(&recorded.event_type, recorded.schema_version, &recorded.payload)
+                    .map_err(|error| fault::internal(&error))?;
+            made.extend(A::unwrap(event));
+        }
+    }
+    Ok(made)
+}
+
 /// Waits until the views have taken in `position`.
 pub(crate) async fn read_back(app: &App, position: Position) -> Result<(), Refusal> {
     let reached = app.views.reached(position);
@@ -278,6 +306,23 @@ fn new_event(app: &App, ctx: &Ctx, event: &Event) -> NewEvent {
     }
 }
 
+/// An event of the process's own work, of now.
+pub(crate) fn system_event(app: &App, event: &Event) -> NewEvent {
+    let encoded = events::encode(event);
+    NewEvent {
+        id: EventId::from_uuid(app.new_id()),
+        event_type: Cow::Borrowed(encoded.event_type),
+        schema_version: encoded.schema_version,
+        payload: encoded.payload,
+        occurred_at: app.now(),
+        actor_type: Cow::Borrowed(Actor::System.kind()),
+        actor_id: Actor::System.id(),
+        causation_id: None,
+        correlation_id: None,
+        body: None,
+    }
+}
+
 /// Appends; an unknown outcome is found out by the same event ids.
 async fn append_once(app: &App, append: Append) -> Result<Appended, AppendError> {
     let mut attempts = 0;
@@ -292,5 +337,6 @@ async fn append_once(app: &App, append: Append) -> Result<Appended, AppendError>
 async fn finish(app: &App, appended: &Appended, replayed: bool) -> Result<Done, Refusal> {
     let position = app.store.wait_position(appended).await.map_err(fault::store)?;
     read_back(app, position).await?;
-    Ok(Done { id: appended.stream.id.clone(), replayed })
+    let versions = Some(appended.first_version..=appended.last_version);
+    Ok(Done { id: appended.stream.id.clone(), replayed, versions })
 }

@@ -25,6 +25,7 @@ mod rows;
 mod servers;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::{ErrorCode, Refusal};
 use event_store::Position;
@@ -63,6 +64,8 @@ pub struct Views {
     pool: SqlitePool,
     progress: watch::Receiver<Progress>,
     decoded: Arc<Decoded>,
+    /// How often the servers changed.
+    servers: Arc<AtomicU64>,
 }
 
 impl Views {
@@ -87,6 +90,11 @@ impl Views {
     /// What the events say that were written last: the projector asks here first.
     pub(crate) fn decoded(&self) -> &Decoded {
         &self.decoded
+    }
+
+    /// Another number after each change of what servers there are and how they are configured.
+    pub(crate) fn servers_generation(&self) -> u64 {
+        self.servers.load(Ordering::Acquire)
     }
 
     /// Closes the file.

@@ -91,6 +91,8 @@ pub struct CallSubject {
 pub struct CallStarted {
     /// Which call.
     pub subject: CallSubject,
+    /// The process that forwards it, by its name on the bus; empty when it was not said.
+    pub edge: String,
 }
 
 /// Over.
@@ -124,4 +126,7 @@ pub struct CallFinished {
     pub client: String,
     /// The edge's session; empty without one.
     pub mcp_session: String,
+    /// How often a worker accepted it: more than once if it was sent again. 0 when none did, and in
+    /// what was recorded before this was.
+    pub attempts: u32,
 }

@@ -84,6 +84,32 @@ impl ToolPinning {
     }
 }
 
+/// Which calls are run again, once, when nobody knows whether they ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RetryPolicy {
+    /// None.
+    #[default]
+    Never,
+    /// Those of tools annotated as read-only, resources and prompts.
+    ReadOnly,
+    /// Besides, those of tools annotated as idempotent.
+    Idempotent,
+}
+
+impl RetryPolicy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Never, Self::ReadOnly, Self::Idempotent];
+
+    /// The name in requests and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::ReadOnly => "read_only",
+            Self::Idempotent => "idempotent",
+        }
+    }
+}
+
 /// What an Owner can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProjectSettings {
@@ -97,6 +123,8 @@ pub struct ProjectSettings {
     pub body_retention_days: u32,
     /// What a changed definition of a tool leads to.
     pub tool_pinning: ToolPinning,
+    /// Which calls may be run again.
+    pub retry_policy: RetryPolicy,
 }
 
 impl ProjectSettings {
@@ -112,6 +140,7 @@ impl Default for ProjectSettings {
             unified_enabled: true,
             body_retention_days: 30,
             tool_pinning: ToolPinning::default(),
+            retry_policy: RetryPolicy::default(),
         }
     }
 }
@@ -180,6 +209,8 @@ pub enum ProjectCommand {
         body_retention_days: Option<u32>,
         /// Another way with changed tools.
         tool_pinning: Option<ToolPinning>,
+        /// Other calls that may be run again.
+        retry_policy: Option<RetryPolicy>,
     },
     /// Let a user in, or give a member another role.
     SetMember {
@@ -267,6 +298,7 @@ fn change(project: &ActiveProject, command: ProjectCommand) -> Result<Vec<Projec
         unified_enabled,
         body_retention_days,
         tool_pinning,
+        retry_policy,
     } = command
     else {
         return Ok(vec![]);
@@ -284,6 +316,7 @@ fn change(project: &ActiveProject, command: ProjectCommand) -> Result<Vec<Projec
         unified_enabled: unified_enabled.unwrap_or(before.unified_enabled),
         body_retention_days: body_retention_days.unwrap_or(before.body_retention_days),
         tool_pinning: tool_pinning.unwrap_or(before.tool_pinning),
+        retry_policy: retry_policy.unwrap_or(before.retry_policy),
     };
     let name = name.filter(|name| *name != project.name);
     let description = description.filter(|text| *text != project.description);

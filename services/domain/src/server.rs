@@ -120,6 +120,8 @@ pub struct ServerConfig {
     pub auto_approve: Vec<String>,
     /// Whose connection a client's requests take.
     pub isolation: Isolation,
+    /// Only workers that have all of these labels run it; any worker when there are none.
+    pub placement_labels: BTreeSet<String>,
 }
 
 impl ServerConfig {
@@ -129,6 +131,8 @@ impl ServerConfig {
     pub const DEFAULT_READ_TIMEOUT_S: u32 = 300;
     /// Most arguments, most environment variables and most headers.
     pub const MAX_VALUES: usize = 1_000;
+    /// Most labels that a worker must have.
+    pub const MAX_PLACEMENT_LABELS: usize = 16;
 
     /// Checks the rules that need no more than the configuration.
     fn check(&self, disabled: bool) -> Result<(), Refusal> {
@@ -141,6 +145,7 @@ impl ServerConfig {
         if self.auto_approve.len() > 1_000 {
             return Err(Refusal::invalid("auto_approve", "has more than 1,000 tools"));
         }
+        check_labels(&self.placement_labels)?;
         match &self.transport {
             Transport::Unset if !disabled => Err(Refusal::invalid(
                 "command",
@@ -175,6 +180,25 @@ impl HttpTarget {
         }
         self.proxy.as_ref().map_or(Ok(()), |proxy| check_url("proxy", proxy))
     }
+}
+
+/// Whether `text` is a label of a worker: 1–63 characters of `[a-z0-9._=/-]`.
+pub fn is_label(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._=/-".contains(&b);
+    (1..=63).contains(&text.len()) && text.bytes().all(fits)
+}
+
+fn check_labels(labels: &BTreeSet<String>) -> Result<(), Refusal> {
+    if labels.len() > ServerConfig::MAX_PLACEMENT_LABELS {
+        return Err(Refusal::invalid("placement_labels", "has more than 16 labels"));
+    }
+    if labels.iter().all(|label| is_label(label)) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(
+        "placement_labels",
+        "must be labels of 1 to 63 characters: a-z, 0-9, '.', '_', '=', '/', '-'",
+    ))
 }
 
 fn check_count(field: &str, count: usize) -> Result<(), Refusal> {

@@ -6,9 +6,11 @@
 //! hear; a server with a connection for each session has one for each session, which keeps that
 //! connection, and over it the server may ask the client something that belongs to no call.
 //!
-//! What always holds: what is wanted is told again when the attachment is opened again; nobody
-//! hears what it did not ask for; an attachment that nobody hears ends.
+//! What always holds: what is wanted is told again when the attachment is opened again, by whichever
+//! worker has the server then; nobody hears what it did not ask for, or may not hear any more; an
+//! attachment that nobody hears ends.
 
+mod backoff;
 mod hearer;
 mod own;
 mod task;
@@ -191,6 +193,11 @@ impl Attachment {
     pub(crate) fn own(&self) -> watch::Receiver<Own> {
         self.own.clone()
     }
+}
+
+fn too_many() -> Bytes {
+    let message = "too many changes of what is heard from the server wait for it: retry later";
+    failure(ErrorCode::ResourceExhausted.reason(), message)
 }
 
 fn unreachable() -> Bytes {

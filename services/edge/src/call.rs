@@ -4,18 +4,23 @@
 //! The body is never parsed: a name or URI is spliced in on the way there, namespaced URIs on the
 //! way back. The client's id is put around an answer by whoever sends it.
 
+mod adoption;
+mod elicitations;
 mod ending;
+mod live;
+mod open;
+mod opening;
+mod patience;
+mod repeating;
 mod rounds;
 mod running;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use backplane::exchange::{Answer, Exchange};
-use bus::BusError;
+use backplane::exchange::Answer;
 use bytes::Bytes;
-use domain::call::{CallOutcome, CallSubject};
-use domain::project::AuditMode;
+use domain::call::CallSubject;
 use domain::server::Isolation;
 use domain::{CallId, ErrorCode};
 use mcp::catalogue::Feature;
@@ -30,10 +35,11 @@ use uuid::Uuid;
 use crate::auth::Grant;
 use crate::edge::Shared;
 use crate::merged::{Merged, MergedServer};
-use crate::record::{self, Arguments, CallMeta, Ending, Unrecorded};
+use crate::record::{self, CallMeta};
 use crate::route::{Routed, Unroutable, check_offered, route};
 use crate::session::RunningGuard;
 
+pub(crate) use adoption::adopted;
 pub(crate) use running::{Running, Said, notification_message};
 
 /// The JSON-RPC code of what went wrong between client and upstream; the reason says what.
@@ -54,6 +60,9 @@ pub(crate) struct Caller {
     /// How the upstream gets to know it.
     pub(crate) peer: Option<Peer>,
     pub(crate) conduct: Conduct,
+    /// How long its call goes on, and its answer is kept, when this edge dies: another one may take
+    /// it over. Zero: not at all.
+    pub(crate) orphan: Duration,
 }
 
 /// What the client's era says of calls.
@@ -171,14 +180,21 @@ struct Call {
     meta: CallMeta,
     peer: Option<Peer>,
     conduct: Conduct,
+    orphan: Duration,
+    /// Whether it may be run again when nobody knows whether it ran.
+    is_repeatable: bool,
     arrived: Instant,
     cancel: CancellationToken,
-    _guard: Option<RunningGuard>,
+    guard: Option<RunningGuard>,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Forwards a request. An error is the raw error for the client: nothing was sent.
-pub(crate) async fn begin(
+/// Admits a request, and has it forwarded as its [`Running`] goes on. An error is the raw error for
+/// the client: nothing was sent.
+///
+/// Nothing waits in here: from the first moment the call is in the hands of its [`Running`], which
+/// sees to its end and its record however it is dropped.
+pub(crate) fn begin(
     shared: &Arc<Shared>,
     grant: &Grant,
     caller: Caller,
@@ -195,12 +211,21 @@ pub(crate) async fn begin(
         let message = "too many calls are under way: retry";
         return Err(failure(ErrorCode::ResourceExhausted.reason(), message));
     };
+    let mode = grant.settings.audit_mode;
+    record::admit(&shared.journal, grant.tenant, mode).map_err(|refused| refused.error())?;
     let params = placed.routed.params;
+    let is_repeatable = repeating::is_repeatable(
+        grant.settings.retry_policy,
+        placed.method,
+        server.facts.hints(&placed.routed.target),
+        &params,
+    );
+    let arguments = splice::slice(&params, &["arguments"]).ok().flatten().unwrap_or_default();
     let meta = CallMeta {
         id: CallId::from_uuid(Uuid::now_v7()),
         tenant: grant.tenant,
         key: grant.key,
-        mode: grant.settings.audit_mode,
+        mode,
         subject: CallSubject {
             project: grant.scope.project().clone(),
             server: server.id,
@@ -212,7 +237,8 @@ pub(crate) async fn begin(
         },
         client: caller.client,
         mcp_session: caller.session,
-        arguments: splice::slice(&params, &["arguments"]).ok().flatten().unwrap_or_default(),
+        arguments_bytes: arguments.len() as u64,
+        arguments,
     };
     let call = Call {
         shared: Arc::clone(shared),
@@ -222,40 +248,19 @@ pub(crate) async fn begin(
         meta,
         peer: caller.peer,
         conduct: caller.conduct,
+        orphan: caller.orphan,
+        is_repeatable,
         arrived: placed.arrived,
         cancel: caller.cancel,
-        _guard: caller.guard,
+        guard: caller.guard,
         _permit: permit,
     };
-    if grant.settings.audit_mode != AuditMode::Strict {
-        return call.forward(params, slot).await;
-    }
-    // Between the record of its start and its end a call must not vanish with its client.
-    let forwarded = shared.tasks.spawn(call.forward(params, slot)).await;
-    let lost = |_| failure(ErrorCode::Internal.reason(), "the call was lost");
-    forwarded.map_err(lost).and_then(|forwarded| forwarded)
+    Ok(Running::new(live::Live::begin(call, params), slot))
 }
 
 impl Call {
     fn server(&self) -> &MergedServer {
         &self.merged.servers[self.server]
-    }
-
-    async fn forward(self, params: Bytes, slot: OwnedSemaphorePermit) -> Result<Running, Bytes> {
-        let started_at = self.meta.subject.started_at;
-        let admitted = record::admit(&self.shared.journal, &self.meta, started_at).await;
-        if admitted == Err(Unrecorded) {
-            let message = "the record cannot be written: retry later";
-            return Err(failure(ErrorCode::Unavailable.reason(), message));
-        }
-        // Only an upstream that asks for input needs them again.
-        let kept = params.clone();
-        let open = self.exchange_open(params);
-        let before_us = micros(self.arrived);
-        match Exchange::open(self.shared.bus.as_ref(), self.server().id, &open).await {
-            Ok(exchange) => Ok(Running::new(self, exchange, kept, before_us, slot)),
-            Err(error) => Err(self.not_started(before_us, &error).await),
-        }
     }
 
     fn exchange_open(&self, params: Bytes) -> ExchangeOpen {
@@ -273,34 +278,9 @@ impl Call {
             record: true,
             deadline_ms: 0,
             peer: self.peer.clone(),
+            orphan_ms: u64::try_from(self.orphan.as_millis()).unwrap_or(u64::MAX),
             ..ExchangeOpen::default()
         }
-    }
-
-    async fn not_started(self, before_us: u64, error: &BusError) -> Bytes {
-        let server = self.server();
-        server.count(CallOutcome::NotStarted);
-        let view = self.shared.replica.read().connection(&server.id);
-        let message = match (error, view.observation.cause.as_str()) {
-            (BusError::NoResponders, "") => format!("{} is not connected", server.name),
-            (BusError::NoResponders, cause) => format!("{} is not connected: {cause}", server.name),
-            (error, _) => format!("{} cannot be reached: {error}", server.name),
-        };
-        let ending = Ending {
-            outcome: CallOutcome::NotStarted,
-            error_code: 0,
-            queue_us: before_us,
-            upstream_us: 0,
-            total_us: before_us,
-            arguments: Arguments::Withheld,
-            stored_result: Bytes::new(),
-            result_bytes: 0,
-            result_masked: false,
-        };
-        let now = (self.shared.clock)();
-        // Nothing ran: when the record fails too, the answer is the same.
-        let _ = record::finish(&self.shared.journal, self.meta, ending, now).await;
-        failure(ErrorCode::UpstreamUnavailable.reason(), &message)
     }
 }
 

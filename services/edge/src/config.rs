@@ -14,6 +14,11 @@ pub struct EdgeConfig {
     pub loopback: bool,
     /// Origins of web pages that may speak to it, beside its own.
     pub allowed_origins: Vec<String>,
+    /// Whether it is one of several edges that serve each other's sessions, over what they share.
+    /// An edge that is alone has no use for it, and is quicker without.
+    pub shared_sessions: bool,
+    /// Whether a server whose worker is gone gets another one: then calls wait for it a while.
+    pub cluster: bool,
     /// Its limits.
     pub limits: EdgeLimits,
 }
@@ -58,6 +63,14 @@ pub struct EdgeLimits {
     pub subscriptions: usize,
     /// How long a session may be silent.
     pub session_idle: Duration,
+    /// How long a call that is answered on a stream, or waits for its client, goes on when its edge
+    /// is gone, for another edge to take it over. Only where edges share their sessions.
+    pub orphan: Duration,
+    /// How long a call that no worker accepted waits for one to own its server. Only in a cluster.
+    pub takeover_wait: Duration,
+    /// Most requests that are forwarded to other edges at once, and most that are answered for
+    /// them; streams count as long as they are open.
+    pub forwards: usize,
     /// Most calls that are under way at once.
     pub calls_in_flight: usize,
     /// Most calls of one session whose answers were not taken yet.
@@ -97,6 +110,9 @@ impl Default for EdgeLimits {
             client_answer: Duration::from_secs(10 * 60),
             subscriptions: 1_000,
             session_idle: Duration::from_secs(30 * 60),
+            orphan: Duration::from_secs(30),
+            takeover_wait: Duration::from_secs(10),
+            forwards: 20_000,
             calls_in_flight: 8_192,
             calls_per_session: 1_024,
             body_wait: Duration::from_secs(30),
@@ -106,5 +122,15 @@ impl Default for EdgeLimits {
             keep_alive: Duration::from_secs(15),
             stateless: StatelessLimits::default(),
         }
+    }
+}
+
+/// The longest that the record of a session that is open is not written again.
+const MAX_REFRESH: Duration = Duration::from_secs(5 * 60);
+
+impl EdgeLimits {
+    /// How often the record of a session that is open is written again.
+    pub(crate) fn session_refresh(&self) -> Duration {
+        (self.session_idle / 4).clamp(Duration::from_secs(1), MAX_REFRESH)
     }
 }

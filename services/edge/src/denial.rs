@@ -48,6 +48,7 @@ impl Denials {
             event_id: EventId::from_uuid(Uuid::now_v7()),
             occurred_at: now,
             actor: Actor::ApiKey(denial.key),
+            epoch: 0,
             event: Event::Access(AccessEvent::Denied {
                 project: Some(denial.project),
                 action: denial.action.to_owned(),

@@ -6,6 +6,7 @@ use authz::Action;
 use backplane::{Changes, Notice};
 use bytes::Bytes;
 use domain::connection::ConnectionState;
+use domain::server::Isolation;
 use domain::{ErrorCode, ServerId};
 use mcp::catalogue::Feature;
 use mcp::envelope::{self, code};
@@ -134,9 +135,12 @@ async fn begin(
 ) -> Result<Running, Bytes> {
     let merged = view(shared, session).await;
     let placed = call::place(shared, &merged, method, params)?;
+    if method.is_of_task() && placed.isolation == Isolation::Shared {
+        shared.sessions.tasks.learn(placed.server().id, placed.target()).await;
+    }
     // Before anything is waited for, so that no cancellation comes too early.
     let caller = session.caller(id, placed.isolation);
-    call::begin(shared, grant, caller, placed).await
+    call::begin(shared, grant, caller, placed)
 }
 
 fn unknown_method(id: &Id, method: &str) -> Bytes {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use authz::Authorizer;
 use axum::Router;
 use backplane::{Clock, Journal, Notice, ReplicaHandle};
-use bus::Bus;
+use bus::{Bus, SharedMemory};
 use domain::server::Isolation;
 use domain::{ProjectId, ServerId};
 use events::ChangeKind;
@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use mcp::ListKind;
 use mcp::server::list_changed;
 use metrics::{describe_counter, describe_gauge};
+use secrecy::SecretBox;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ use crate::denial::Denials;
 use crate::merged::Catalogues;
 use crate::origin::OriginRules;
 use crate::outbox::Undelivered;
+use crate::roaming::{self, Roaming};
 use crate::scope::Scope;
 use crate::session::{Cause, Session, Sessions};
 use crate::stateless::Stateless;
@@ -37,6 +39,8 @@ use crate::view::tell_changes;
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How often it is looked at what ends by itself, and what is missing asked for again.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long it may take after the grace period to give up the sessions that are left.
+const GIVE_UP: Duration = Duration::from_secs(5);
 
 /// What an edge is built on.
 pub struct EdgeDeps {
@@ -50,6 +54,10 @@ pub struct EdgeDeps {
     pub authorizer: Arc<Authorizer>,
     /// What time it is.
     pub clock: Clock,
+    /// What the edges share of their sessions; an edge that is alone does not use it.
+    pub shared: Arc<dyn SharedMemory>,
+    /// What signs the states that stateless clients bring back: one for all edges.
+    pub state_key: SecretBox<[u8; 32]>,
 }
 
 /// What all requests share.
@@ -65,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) stateless: Stateless,
     pub(crate) denials: Denials,
+    /// Where edges share their sessions.
+    pub(crate) roaming: Option<Arc<Roaming>>,
     /// To servers that clients share.
     pub(crate) attachments: Attachments,
     pub(crate) permits: Arc<Semaphore>,
@@ -83,14 +93,20 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Puts an edge together. Nothing runs yet.
+    /// Puts an edge together, inside a runtime. It serves nobody yet.
     pub fn build(config: EdgeConfig, deps: EdgeDeps) -> Self {
         describe();
+        let roaming = config.shared_sessions.then(|| {
+            let (bus, memory, clock) = (&deps.bus, &deps.shared, &deps.clock);
+            let forwards = config.limits.forwards;
+            Roaming::start(Arc::clone(bus), Arc::clone(memory), Arc::clone(clock), forwards)
+        });
         let shared = Shared {
             origins: OriginRules::new(&config),
             catalogues: Catalogues::new(Arc::clone(&deps.bus), deps.replica.clone()),
-            sessions: Sessions::new(config.limits.clone()),
-            stateless: Stateless::new(&config.limits.stateless),
+            sessions: Sessions::new(config.limits.clone(), roaming.clone()),
+            stateless: Stateless::new(&config.limits.stateless, &deps.state_key),
+            roaming,
             permits: Arc::new(Semaphore::new(config.limits.calls_in_flight)),
             denials: Denials::default(),
             attachments: Attachments::default(),
@@ -121,10 +137,18 @@ impl Edge {
         let mut changed = Changed::default();
         // Beside the loop: what is no longer allowed ends at once, however long telling takes.
         let mut telling: Option<BoxFuture<'_, ()>> = None;
+        let mut keeping: Option<BoxFuture<'_, ()>> = None;
+        let there = self.be_there();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = sweep.tick() => self.sweep(&mut changed),
+                _ = sweep.tick() => {
+                    self.sweep(&mut changed);
+                    if self.shared.roaming.is_some() && keeping.is_none() {
+                        keeping = Some(roaming::keep(&self.shared).boxed());
+                    }
+                }
+                () = finished(&mut keeping), if keeping.is_some() => keeping = None,
                 notice = changes.next() => match notice {
                     Some(notice) => self.note(&mut changed, &notice),
                     None => break,
@@ -137,8 +161,19 @@ impl Edge {
                 }
             }
         }
-        drop(telling);
+        drop((telling, keeping));
         self.drain(grace).await;
+        there.cancel();
+    }
+
+    /// Is there for other edges, until that is cancelled.
+    fn be_there(&self) -> CancellationToken {
+        let end = CancellationToken::new();
+        if let Some(roaming) = &self.shared.roaming {
+            let serving = roaming::serve(Arc::clone(roaming), self.router(), end.clone());
+            tokio::spawn(serving);
+        }
+        end
     }
 
     fn sweep(&self, changed: &mut Changed) {
@@ -282,10 +317,18 @@ impl Edge {
         }
     }
 
+    /// Takes no new requests, and lets calls finish within `grace`. Where edges share their
+    /// sessions, those that nothing holds here are given up at once, and the calls that are left in
+    /// the end go on elsewhere.
     async fn drain(&self, grace: Duration) {
         self.shared.draining.cancel();
         // What waits for a client's input would be waited for in vain.
-        self.shared.stateless.close();
+        self.shared.stateless.close(&self.shared).await;
+        let enough = CancellationToken::new();
+        let giving_up = self.shared.roaming.is_some().then(|| {
+            let (shared, enough) = (Arc::clone(&self.shared), enough.clone());
+            tokio::spawn(async move { roaming::drain(&shared, enough).await })
+        });
         self.shared.tasks.close();
         let all = u32::try_from(self.shared.config.limits.calls_in_flight).unwrap_or(u32::MAX);
         let finished = async {
@@ -297,6 +340,12 @@ impl Edge {
         if tokio::time::timeout(grace, finished).await.is_err() {
             tracing::warn!("calls were still under way when the grace period ended");
         }
+        enough.cancel();
+        if let Some(giving_up) = giving_up
+            && tokio::time::timeout(GIVE_UP, giving_up).await.is_err()
+        {
+            tracing::warn!("some sessions are found elsewhere only once this edge is gone");
+        }
         self.shared.closing.cancel();
     }
 }
@@ -306,10 +355,21 @@ fn describe() {
     describe_gauge!("mcp_orch_sessions", "Sessions of MCP clients that are open.");
     describe_counter!("mcp_orch_sessions_ended_total", "Sessions that ended, by their cause.");
     describe_counter!("mcp_orch_sessions_refused_total", "Sessions refused at a limit.");
+    describe_counter!("mcp_orch_sessions_adopted_total", "Sessions taken over from other edges.");
+    describe_counter!("mcp_orch_sessions_unshared_total", "Records other edges could not be told.");
+    describe_counter!(
+        "mcp_orch_replay_dropped_total",
+        "Messages that no other edge can say again."
+    );
+    describe_counter!("mcp_orch_forwards_total", "Requests that were forwarded to other edges.");
     describe_gauge!("mcp_orch_attachments", "Attachments to servers that clients share.");
     describe_gauge!("mcp_orch_subscriptions", "Subscriptions of stateless clients.");
     describe_gauge!("mcp_orch_parked_calls", "Calls that wait for their client's input.");
     describe_counter!("mcp_orch_parked_calls_refused_total", "Calls that could not wait.");
+    describe_counter!(
+        "mcp_orch_calls_repeated_total",
+        "Calls run again, as their project lets them."
+    );
     describe_counter!("mcp_orch_calls_total", "Calls of MCP clients by how they ended.");
     describe_counter!("mcp_orch_denials_total", "Requests that were denied, by reason.");
     describe_counter!("mcp_orch_denials_unrecorded_total", "Denials the journal did not take.");

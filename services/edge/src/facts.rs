@@ -13,6 +13,17 @@ pub(crate) struct Facts {
     param_headers: HashMap<String, Vec<ParamHeader>>,
     /// Of the tools that may be called as tasks, by their own names.
     task_tools: HashMap<String, TaskSupport>,
+    /// Of the tools that give any, by their own names.
+    hints: HashMap<String, Hints>,
+}
+
+/// What a tool says of running it more than once. Tools are believed as far as their project says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hints {
+    /// It changes nothing.
+    pub(crate) read_only: bool,
+    /// Running it twice changes nothing more.
+    pub(crate) idempotent: bool,
 }
 
 /// Whether a tool may be called as a task (2025-11-25).
@@ -32,6 +43,10 @@ impl Facts {
             let headers = param_headers(tool.raw());
             if !headers.is_empty() {
                 facts.param_headers.insert(tool.key().to_owned(), headers);
+            }
+            let hints = hints(tool.raw());
+            if hints != Hints::default() {
+                facts.hints.insert(tool.key().to_owned(), hints);
             }
             if let Some(support) = task_support(tool.raw()) {
                 facts.task_tools.insert(tool.key().to_owned(), support);
@@ -54,6 +69,23 @@ impl Facts {
     pub(crate) fn task_support(&self, tool: &str) -> Option<TaskSupport> {
         self.task_tools.get(tool).copied()
     }
+
+    /// What a tool, by its own name, says of running it more than once.
+    pub(crate) fn hints(&self, tool: &str) -> Hints {
+        self.hints.get(tool).copied().unwrap_or_default()
+    }
+}
+
+fn hints(tool: &[u8]) -> Hints {
+    // Most tools say nothing of it, and need no look through their members.
+    if memchr::memmem::find(tool, b"Hint\"").is_none() {
+        return Hints::default();
+    }
+    let says = |hint| {
+        let span = splice::find(tool, &["annotations", hint]).ok().flatten();
+        span.is_some_and(|span| &tool[span] == b"true")
+    };
+    Hints { read_only: says("readOnlyHint"), idempotent: says("idempotentHint") }
 }
 
 fn task_support(tool: &[u8]) -> Option<TaskSupport> {
@@ -80,6 +112,9 @@ mod tests {
         let tools = vec![
             tool(r#"{"name":"a","execution":{"taskSupport":"required"}}"#),
             tool(r#"{"name":"b","execution":{"taskSupport":"optional"}}"#),
+            tool(r#"{"name":"d","annotations":{"readOnlyHint":true,"idempotentHint":false}}"#),
+            tool(r#"{"name":"e","annotations":{"idempotentHint": true,"title":"E"}}"#),
+            tool(r#"{"name":"f","readOnlyHint":true,"annotations":{"readOnlyHint":"true"}}"#),
             tool(
                 r#"{"name":"c","inputSchema":{"properties":{"x":{"type":"string","x-mcp-header":"X"}}}}"#,
             ),
@@ -92,6 +127,11 @@ mod tests {
         assert_eq!(facts.task_support("c"), None);
         assert_eq!(facts.param_headers("c").len(), 1);
         assert!(facts.param_headers("a").is_empty());
+        let hints = |read_only, idempotent| Hints { read_only, idempotent };
+        assert_eq!(facts.hints("d"), hints(true, false));
+        assert_eq!(facts.hints("e"), hints(false, true));
+        assert_eq!(facts.hints("f"), Hints::default());
+        assert_eq!(facts.hints("a"), Hints::default());
         catalogue.protocol_version = "2026-07-28".to_owned();
         assert!(!Facts::of(&catalogue).has_sessions());
         assert!(!Facts::default().has_sessions());

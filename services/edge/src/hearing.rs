@@ -1,6 +1,6 @@
 //! What a session wants to hear from servers outside of its calls, and over which attachments.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,9 +20,18 @@ pub(crate) struct Hearing {
     /// The level that the client set: 1 is the least severe; 0 is none.
     level: AtomicU8,
     wants: Mutex<Wants>,
+    elicitations: Mutex<VecDeque<Elicitation>>,
     /// What the session's own connections offer.
     pub(crate) own: OwnView,
 }
+
+/// A server, and its id of something that its client is to do outside of this session.
+type Elicitation = (ServerId, String);
+
+/// Most of them that are remembered: the oldest is forgotten first.
+const MAX_ELICITATIONS: usize = 256;
+/// The longest id that is remembered, in bytes.
+const MAX_ELICITATION_BYTES: usize = 1_024;
 
 #[derive(Default)]
 struct Wants {
@@ -103,6 +112,22 @@ impl Hearing {
             .unwrap_or_default()
     }
 
+    /// All that it is subscribed to: the server, the URI as it knows it, and as the client does.
+    pub(crate) fn all_subscriptions(&self) -> Vec<(ServerId, String, String)> {
+        let wants = self.wants();
+        let of_server = |(server, uris): (&ServerId, &HashMap<String, String>)| {
+            let server = *server;
+            let uris = uris.iter();
+            uris.map(move |(uri, exposed)| (server, uri.clone(), exposed.clone())).collect()
+        };
+        wants.subscriptions.iter().flat_map(|of| -> Vec<_> { of_server(of) }).collect()
+    }
+
+    /// The servers that it is subscribed to something of.
+    pub(crate) fn subscribed(&self) -> HashSet<ServerId> {
+        self.wants().subscriptions.keys().copied().collect()
+    }
+
     /// Whether it is subscribed to a resource of a server, or to one that the resource is a part
     /// of: servers may name parts in their updates.
     pub(crate) fn is_subscribed(&self, server: ServerId, updated: &str) -> bool {
@@ -116,6 +141,32 @@ impl Hearing {
         let wants = self.wants();
         let mut exposed = wants.subscriptions.values().flat_map(HashMap::values);
         exposed.any(|uri| uri == updated || is_part(updated, uri))
+    }
+
+    /// Notes what its client was sent away to do, by the server's id of it.
+    pub(crate) fn note_elicitation(&self, server: ServerId, id: &str) {
+        if id.is_empty() || id.len() > MAX_ELICITATION_BYTES || self.has_elicited(server, id) {
+            return;
+        }
+        let mut elicitations = self.elicitations();
+        if elicitations.len() >= MAX_ELICITATIONS {
+            elicitations.pop_front();
+        }
+        elicitations.push_back((server, id.to_owned()));
+    }
+
+    /// All that its client was sent away to do: the server, and its id of it.
+    pub(crate) fn all_elicited(&self) -> Vec<(ServerId, String)> {
+        self.elicitations().iter().cloned().collect()
+    }
+
+    /// Whether its client was sent away to do that.
+    pub(crate) fn has_elicited(&self, server: ServerId, id: &str) -> bool {
+        self.elicitations().iter().any(|known| known.0 == server && known.1 == id)
+    }
+
+    fn elicitations(&self) -> MutexGuard<'_, VecDeque<Elicitation>> {
+        self.elicitations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The attachment over which it hears a server.
@@ -215,5 +266,20 @@ mod tests {
         assert!(hearing.unsubscribe(server(1), "a://1"));
         assert!(!hearing.unsubscribe(server(1), "a://1"));
         assert!(!hearing.is_subscribed(server(1), "a://1"));
+    }
+
+    #[test]
+    fn what_a_client_was_sent_away_for_is_of_one_server_and_bounded() {
+        let hearing = Hearing::default();
+        hearing.note_elicitation(server(1), "first");
+        assert!(hearing.has_elicited(server(1), "first"));
+        assert!(!hearing.has_elicited(server(2), "first"));
+        assert!(!hearing.has_elicited(server(1), "second"));
+        hearing.note_elicitation(server(1), &"x".repeat(MAX_ELICITATION_BYTES + 1));
+        for number in 0..MAX_ELICITATIONS {
+            hearing.note_elicitation(server(1), &format!("{number}"));
+        }
+        assert!(!hearing.has_elicited(server(1), "first"));
+        assert_eq!(hearing.elicitations().len(), MAX_ELICITATIONS);
     }
 }

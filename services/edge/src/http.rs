@@ -19,6 +19,7 @@ use crate::auth::{Asked, Denied, Grant, authenticate, query_has_credential};
 use crate::call::GATEWAY_ERROR;
 use crate::denial::{self, Denial};
 use crate::edge::Shared;
+use crate::roaming::FromEdge;
 use crate::{sse, streamable};
 
 /// The URL's variable parts.
@@ -61,8 +62,10 @@ fn pass(
     place: &Place,
     headers: &HeaderMap,
     query: Option<&str>,
+    is_from_edge: bool,
 ) -> Result<Grant, Box<Response>> {
-    if shared.draining.is_cancelled() {
+    // What has its session here is served until that was given up.
+    if shared.draining.is_cancelled() && !is_from_edge {
         return Err(refuse(ErrorCode::Unavailable, "shutting down: connect again").into());
     }
     if !shared.origins.allow(headers) {
@@ -135,6 +138,8 @@ pub(crate) struct Passed {
     pub(crate) headers: HeaderMap,
     pub(crate) query: Option<String>,
     pub(crate) path: String,
+    /// Whether another edge got it, and forwarded it.
+    pub(crate) is_from_edge: bool,
 }
 
 impl FromRequestParts<Arc<Shared>> for Passed {
@@ -145,14 +150,16 @@ impl FromRequestParts<Arc<Shared>> for Passed {
             return Err(refuse(ErrorCode::NotFound, "not found"));
         };
         let shared = Arc::clone(shared);
-        let grant =
-            pass(&shared, &place, &parts.headers, parts.uri.query()).map_err(|refusal| *refusal)?;
+        let is_from_edge = parts.extensions.get::<FromEdge>().is_some();
+        let grant = pass(&shared, &place, &parts.headers, parts.uri.query(), is_from_edge)
+            .map_err(|refusal| *refusal)?;
         Ok(Self {
             shared,
             grant,
             headers: std::mem::take(&mut parts.headers),
             query: parts.uri.query().map(str::to_owned),
             path: parts.uri.path().to_owned(),
+            is_from_edge,
         })
     }
 }

@@ -13,6 +13,7 @@ use mcp::{LogLevel, splice};
 use crate::attachments::{attach, attach_all};
 use crate::call::{self, failure};
 use crate::edge::Shared;
+use crate::roaming;
 use crate::session::Session;
 use crate::view::view;
 
@@ -32,6 +33,7 @@ pub(crate) async fn set_log_level(
         return Err(envelope::error_object(code::INVALID_PARAMS, message, None));
     };
     session.hearing.set_level(level);
+    roaming::changed(shared, session).await;
     let merged = view(shared, session).await;
     attach_all(shared, session, &merged);
     let places = merged.catalogue.servers_offering(Feature::Logging);
@@ -72,6 +74,7 @@ pub(crate) async fn subscribe(
         session.hearing.unsubscribe(server.id, uri);
         return Err(error);
     }
+    roaming::changed(shared, session).await;
     Ok(Bytes::from_static(EMPTY_RESULT))
 }
 
@@ -92,6 +95,7 @@ pub(crate) async fn unsubscribe(
     {
         attachment.unsubscribe(uri).await?;
     }
+    roaming::changed(shared, session).await;
     Ok(Bytes::from_static(EMPTY_RESULT))
 }
 

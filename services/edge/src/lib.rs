@@ -8,7 +8,8 @@
 //! - Lists are answered from memory; no upstream is ever waited for, but by its own calls.
 //! - Bodies pass as bytes: only names, URIs and ids are spliced.
 //! - By the project's audit mode no answered, or no executed, call is unrecorded.
-//! - A session belongs to the key and the scope that opened it.
+//! - A session belongs to the key and the scope that opened it. Where there are several edges, any
+//!   of them serves it (`roaming`).
 //!
 //! The way of a request: `http` checks it, `streamable` or `sse` reads the message,
 //! `dispatch` answers it or hands it to `call`, and `record` writes it down. What a call says to a
@@ -33,6 +34,7 @@ mod origin;
 mod outbox;
 mod record;
 mod replay;
+mod roaming;
 mod route;
 mod scope;
 mod session;

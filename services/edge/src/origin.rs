@@ -88,6 +88,8 @@ mod tests {
             public_url: "https://mcp.example.com/gateway".into(),
             loopback,
             allowed_origins: vec!["https://console.example.com".into()],
+            shared_sessions: false,
+            cluster: false,
             limits: EdgeLimits::default(),
         })
     }

@@ -2,7 +2,11 @@
 //!
 //! `buffered`: queued in bounded memory. `acknowledged`: no answer is released before its
 //! `call.finished` is durable. `strict`: besides, nothing is forwarded before its `call.started`
-//! is durable. All modes refuse before forwarding when the journal has no room.
+//! is durable. All modes refuse before forwarding when the journal has no room, and those that
+//! wait for the record also while it cannot be reached; whether it can again is tried with the
+//! start of a call, so that none runs for the trial.
+
+use std::time::Duration;
 
 use backplane::entry::{Body, Entry};
 use backplane::{Journal, JournalError, JournalOutcome};
@@ -10,8 +14,13 @@ use bytes::Bytes;
 use domain::call::{CallFinished, CallOutcome, CallStarted, CallSubject};
 use domain::event::{CallEvent, Event};
 use domain::project::AuditMode;
-use domain::{Actor, ApiKeyId, CallId, EventId, StreamId, StreamKind, TenantId, Timestamp};
+use domain::{
+    Actor, ApiKeyId, CallId, ErrorCode, EventId, StreamId, StreamKind, TenantId, Timestamp,
+};
+use proto::internal::v1::JournalEntry;
 use uuid::Uuid;
+
+use crate::call::failure;
 
 /// Most bytes of arguments and result that travel to the record, in one request to it. Larger
 /// results are recorded without their content, instead of not at all.
@@ -20,6 +29,10 @@ const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// Up to this size, in bytes, arguments are copied out of the buffer they were received in: the
 /// record may wait, would hold all of the buffer, and the connection would need another one.
 const COPIED_BYTES: usize = 16 * 1024;
+
+/// How long the answer of a call that ran nowhere waits for its record, which is written all the
+/// same when it can be.
+const UNSENT_WAIT: Duration = Duration::from_secs(1);
 
 /// Which call is recorded, and how.
 #[derive(Clone, Debug)]
@@ -31,8 +44,10 @@ pub(crate) struct CallMeta {
     pub(crate) subject: CallSubject,
     pub(crate) client: String,
     pub(crate) mcp_session: String,
-    /// Raw JSON, as the client sent it; empty where there is none.
+    /// Raw JSON, as the client sent it; empty where there is none, or where it is not known here.
     pub(crate) arguments: Bytes,
+    /// The size of what the client sent.
+    pub(crate) arguments_bytes: u64,
 }
 
 /// How a call ended.
@@ -43,6 +58,8 @@ pub(crate) struct Ending {
     pub(crate) queue_us: u64,
     pub(crate) upstream_us: u64,
     pub(crate) total_us: u64,
+    /// How often a worker accepted it.
+    pub(crate) attempts: u32,
     pub(crate) arguments: Arguments,
     /// What may be stored of the result or the error.
     pub(crate) stored_result: Bytes,
@@ -63,24 +80,104 @@ pub(crate) enum Arguments {
     Withheld,
 }
 
+impl Ending {
+    /// Without a word of the upstream.
+    pub(crate) fn without_answer(outcome: CallOutcome) -> Self {
+        Self {
+            outcome,
+            error_code: 0,
+            queue_us: 0,
+            upstream_us: 0,
+            total_us: 0,
+            attempts: 0,
+            arguments: Arguments::Withheld,
+            stored_result: Bytes::new(),
+            result_bytes: 0,
+            result_masked: false,
+        }
+    }
+}
+
 /// The record could not be made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unrecorded;
+pub(crate) enum Unrecorded {
+    /// The memory of what is to be recorded is full.
+    Full,
+    /// It was refused, or cannot be reached; nothing is in it.
+    Refused,
+    /// Nobody knows whether it is in it.
+    Unknown,
+}
 
-/// Before anything is forwarded.
-pub(crate) async fn admit(
+impl Unrecorded {
+    /// The raw error for the client of a call that was not forwarded.
+    pub(crate) fn error(self) -> Bytes {
+        match self {
+            Self::Full => failure(
+                ErrorCode::ResourceExhausted.reason(),
+                "too many calls wait to be recorded: retry later",
+            ),
+            Self::Refused | Self::Unknown => {
+                let message = "the record cannot be written: retry later";
+                failure(ErrorCode::Unavailable.reason(), message)
+            }
+        }
+    }
+}
+
+/// Whether a call may be forwarded, as far as it can be known without waiting.
+pub(crate) fn admit(
+    journal: &Journal,
+    tenant: TenantId,
+    mode: AuditMode,
+) -> Result<(), Unrecorded> {
+    let may = match mode {
+        AuditMode::Buffered => journal.has_room(tenant),
+        AuditMode::Acknowledged | AuditMode::Strict => journal.can_record(tenant),
+    };
+    match may {
+        true => Ok(()),
+        false if journal.has_room(tenant) => Err(Unrecorded::Refused),
+        false => Err(Unrecorded::Full),
+    }
+}
+
+/// Whether the start of a call is recorded before it is forwarded.
+pub(crate) fn is_started_first(journal: &Journal, mode: AuditMode) -> bool {
+    match mode {
+        AuditMode::Buffered => false,
+        AuditMode::Acknowledged => !journal.is_sure(),
+        AuditMode::Strict => true,
+    }
+}
+
+/// Records that a call is about to be forwarded, by the edge of that name.
+pub(crate) fn start(
     journal: &Journal,
     meta: &CallMeta,
-    now: Timestamp,
-) -> Result<(), Unrecorded> {
-    if !journal.has_room(meta.tenant) {
-        return Err(Unrecorded);
+    edge: &str,
+) -> impl Future<Output = Result<(), Unrecorded>> + Send + use<> {
+    let started = CallStarted { subject: meta.subject.clone(), edge: edge.to_owned() };
+    let event = Event::Call(CallEvent::Started(started));
+    let about = meta.about();
+    let message = message(about, event, Body::None, meta.subject.started_at);
+    let journal = journal.clone();
+    async move { write(&journal, about, message?).await }
+}
+
+/// A call was not forwarded, because the record of its start was not made. If it was after all, its
+/// end is recorded, too.
+pub(crate) fn not_forwarded(journal: &Journal, meta: &CallMeta, unrecorded: Unrecorded) {
+    if unrecorded != Unrecorded::Unknown {
+        return;
     }
-    if meta.mode != AuditMode::Strict {
-        return Ok(());
+    let (about, now) = (meta.about(), meta.subject.started_at);
+    let (event, body) = finished(meta.clone(), Ending::without_answer(CallOutcome::NotStarted));
+    if let Ok(message) = message(about, Event::Call(CallEvent::Finished(event)), body, now)
+        && journal.queue(message).is_err()
+    {
+        tracing::warn!(call = %about.call, "a call that was not forwarded may look unfinished");
     }
-    let started = CallStarted { subject: meta.subject.clone() };
-    write(journal, meta.about(), Event::Call(CallEvent::Started(started)), Body::None, now).await
 }
 
 /// After the call ended, before its answer is released.
@@ -90,17 +187,27 @@ pub(crate) async fn finish(
     ending: Ending,
     now: Timestamp,
 ) -> Result<(), Unrecorded> {
-    let about = meta.about();
+    let (about, outcome) = (meta.about(), ending.outcome);
     let (event, body) = finished(meta, ending);
-    write(journal, about, Event::Call(CallEvent::Finished(event)), body, now).await
+    let message = message(about, Event::Call(CallEvent::Finished(event)), body, now)?;
+    if outcome != CallOutcome::NotStarted {
+        return write(journal, about, message).await;
+    }
+    // Nothing ran: the client is told of it soon, whatever becomes of the record.
+    let again = message.clone();
+    match tokio::time::timeout(UNSENT_WAIT, write(journal, about, message)).await {
+        Ok(Err(Unrecorded::Unknown)) | Err(_) => journal.queue(again).map_err(|_| Unrecorded::Full),
+        Ok(done) => done,
+    }
 }
 
 fn finished(meta: CallMeta, ending: Ending) -> (CallFinished, Body) {
-    let arguments_bytes = meta.arguments.len() as u64;
+    let arguments_bytes = meta.arguments_bytes;
     let (arguments, arguments_masked) = match ending.arguments {
+        Arguments::AsSent if meta.arguments.is_empty() => (Bytes::new(), arguments_bytes > 0),
         Arguments::AsSent => (alone(meta.arguments), false),
         Arguments::Masked(masked) => (masked, true),
-        Arguments::Withheld => (Bytes::new(), !meta.arguments.is_empty()),
+        Arguments::Withheld => (Bytes::new(), arguments_bytes > 0),
     };
     let too_large = arguments.len() + ending.stored_result.len() > MAX_BODY_BYTES;
     let event = CallFinished {
@@ -110,6 +217,7 @@ fn finished(meta: CallMeta, ending: Ending) -> (CallFinished, Body) {
         queue_us: ending.queue_us,
         upstream_us: ending.upstream_us,
         total_us: ending.total_us,
+        attempts: ending.attempts,
         arguments_bytes,
         result_bytes: ending.result_bytes as u64,
         arguments_digest: String::new(),
@@ -129,6 +237,7 @@ fn alone(bytes: Bytes) -> Bytes {
 }
 
 /// Where an entry belongs.
+#[derive(Clone, Copy)]
 struct About {
     call: CallId,
     tenant: TenantId,
@@ -142,37 +251,51 @@ impl CallMeta {
     }
 }
 
-async fn write(
-    journal: &Journal,
+fn message(
     about: About,
     event: Event,
     body: Body,
     now: Timestamp,
-) -> Result<(), Unrecorded> {
+) -> Result<JournalEntry, Unrecorded> {
+    // The end of a call has the call's id: it is recorded once, whichever edge says it.
+    let id = match &event {
+        Event::Call(CallEvent::Finished(_)) => about.call.as_uuid(),
+        _ => Uuid::now_v7(),
+    };
     let entry = Entry {
         stream: StreamId::new(about.tenant, StreamKind::Call, about.call),
-        event_id: EventId::from_uuid(Uuid::now_v7()),
+        event_id: EventId::from_uuid(id),
         occurred_at: now,
         actor: Actor::ApiKey(about.key),
+        epoch: 0,
         event,
         body,
     };
-    let message = entry.into_message().map_err(|error| {
+    entry.into_message().map_err(|error| {
         tracing::error!(%error, call = %about.call, "a call's record cannot be written");
-        Unrecorded
-    })?;
+        Unrecorded::Refused
+    })
+}
+
+async fn write(journal: &Journal, about: About, message: JournalEntry) -> Result<(), Unrecorded> {
     if about.mode == AuditMode::Buffered {
-        return journal.queue(message).map_err(|_| Unrecorded);
+        return journal.queue(message).map_err(|_| Unrecorded::Full);
     }
     match journal.record(vec![message]).await {
         Ok(outcomes) if outcomes.iter().all(|done| *done == JournalOutcome::Recorded) => Ok(()),
         Ok(outcomes) => {
             tracing::error!(?outcomes, call = %about.call, "a call's record was refused");
-            Err(Unrecorded)
+            Err(Unrecorded::Refused)
         }
         Err(error) => {
             report(&error, about.call);
-            Err(Unrecorded)
+            Err(match error {
+                JournalError::Full(_) => Unrecorded::Full,
+                JournalError::TooLarge | JournalError::NoTenant => Unrecorded::Refused,
+                JournalError::Unavailable(_) | JournalError::Malformed | JournalError::Stopped => {
+                    Unrecorded::Unknown
+                }
+            })
         }
     }
 }
@@ -203,6 +326,7 @@ mod tests {
             client: String::new(),
             mcp_session: String::new(),
             arguments: Bytes::from_static(b"{\"a\":1}"),
+            arguments_bytes: 7,
         }
     }
 
@@ -213,6 +337,7 @@ mod tests {
             queue_us: 1,
             upstream_us: 2,
             total_us: 3,
+            attempts: 1,
             arguments,
             result_bytes: result.len(),
             stored_result: result,

@@ -1,9 +1,10 @@
 //! Streams that can be resumed: what was said on each, kept as long as its client may come back.
 //!
-//! What always holds: an event has one number on its stream, which never changes; a reader gets
-//! each event after the one it named once and in order, unless it was dropped for room; the last
-//! event of a stream is never dropped for room; a stream has one reader, and a new one takes it
-//! over. Memory is bounded for each stream, for each session and for the edge.
+//! What always holds: an event has one number on its stream, which never changes; numbers go up,
+//! by one or, where the caller numbers, by more; a reader gets each event after the one it named
+//! once and in order, unless it was dropped for room; the last event of a stream is never dropped
+//! for room; a stream has one reader, and a new one takes it over. Memory is bounded for each
+//! stream, for each session and for the edge.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,6 +64,8 @@ impl ReplayLimits {
 #[derive(Debug)]
 pub(crate) struct StreamLog {
     number: u64,
+    /// Whether another edge began it: what its client has of it already is said again here.
+    is_refilled: bool,
     limits: Arc<ReplayLimits>,
     state: Mutex<State>,
     /// There is more to read, or nobody may read on.
@@ -73,12 +76,14 @@ pub(crate) struct StreamLog {
 
 #[derive(Debug)]
 struct State {
-    /// The messages that are kept.
-    kept: VecDeque<Bytes>,
-    /// The number of the first of them.
-    first: u64,
-    /// The number of the one that is read next.
-    next: u64,
+    /// The events that are kept, each with its number.
+    kept: VecDeque<(u64, Bytes)>,
+    /// How many of them were read.
+    read: usize,
+    /// The number of the last event that was said.
+    last: u64,
+    /// The number of the last event that a client has: nothing up to it is read again unasked.
+    seen: u64,
     bytes: usize,
     unread_bytes: usize,
     /// Goes up with each reader: those before are over.
@@ -93,12 +98,28 @@ struct State {
 }
 
 impl State {
-    fn end(&self) -> u64 {
-        self.first + self.kept.len() as u64
+    fn unread(&self) -> usize {
+        self.kept.len() - self.read
     }
 
-    fn unread(&self) -> usize {
-        usize::try_from(self.end() - self.next).unwrap_or(usize::MAX)
+    fn add(&mut self, number: u64, message: Bytes) {
+        self.bytes += message.len();
+        self.still = Instant::now();
+        self.last = number;
+        if number <= self.seen && self.unread() == 0 {
+            // Its client has it already, from another edge.
+            self.read += 1;
+        } else {
+            self.unread_bytes += message.len();
+        }
+        self.kept.push_back((number, message));
+    }
+
+    /// Reads on after that event. What is not filled again yet may hold it.
+    fn seek(&mut self, after: u64, is_refilled: bool) {
+        self.seen = if is_refilled { after } else { after.min(self.last) };
+        self.read = self.kept.partition_point(|(number, _)| *number <= after);
+        self.unread_bytes = self.kept.iter().skip(self.read).map(|(_, said)| said.len()).sum();
     }
 
     /// The reader that is there is over.
@@ -111,16 +132,44 @@ impl State {
 
 impl StreamLog {
     pub(crate) fn new(number: u64, limits: &Arc<ReplayLimits>) -> Arc<Self> {
-        Self::starting_at(number, 1, limits)
+        Self::build(number, 1, limits, false)
     }
 
     /// A stream whose first event has that number, 1 or more.
     pub(crate) fn starting_at(number: u64, first: u64, limits: &Arc<ReplayLimits>) -> Arc<Self> {
-        let first = first.max(1);
+        Self::build(number, first, limits, false)
+    }
+
+    /// A stream that another edge began: what was said on it is said again, under the same
+    /// numbers.
+    pub(crate) fn refilled(number: u64, limits: &Arc<ReplayLimits>) -> Arc<Self> {
+        Self::build(number, 1, limits, true)
+    }
+
+    /// A stream on which that was said by another edge; what is said here begins at `first`.
+    pub(crate) fn recalled(
+        number: u64,
+        first: u64,
+        said: &[(u64, Bytes)],
+        limits: &Arc<ReplayLimits>,
+    ) -> Arc<Self> {
+        let log = Self::build(number, 1, limits, false);
+        for (event, message) in said.iter().filter(|(event, _)| *event < first) {
+            let _ = log.try_add(Some(*event), message);
+        }
+        let mut state = log.state();
+        state.last = state.last.max(first.saturating_sub(1));
+        drop(state);
+        log
+    }
+
+    fn build(number: u64, first: u64, limits: &Arc<ReplayLimits>, is_refilled: bool) -> Arc<Self> {
+        let before = first.max(1) - 1;
         let state = State {
             kept: VecDeque::new(),
-            first,
-            next: first,
+            read: 0,
+            last: before,
+            seen: before,
             bytes: 0,
             unread_bytes: 0,
             reader: 0,
@@ -131,6 +180,7 @@ impl StreamLog {
         };
         Arc::new(Self {
             number,
+            is_refilled,
             limits: Arc::clone(limits),
             state: Mutex::new(state),
             changed: Notify::new(),
@@ -146,9 +196,14 @@ impl StreamLog {
         self.number
     }
 
-    /// Adds a message if its reader keeps up. Without a reader there is always room: the oldest
-    /// messages go.
-    pub(crate) fn try_send(&self, message: &Bytes) -> Result<(), Undelivered> {
+    /// Adds a message if its reader keeps up; says under which number. Without a reader there is
+    /// always room: the oldest messages go.
+    pub(crate) fn try_send(&self, message: &Bytes) -> Result<u64, Undelivered> {
+        self.try_add(None, message)
+    }
+
+    /// Under `number`, or the next one; under the next one, too, if that was said already.
+    fn try_add(&self, number: Option<u64>, message: &Bytes) -> Result<u64, Undelivered> {
         let mut state = self.state();
         if state.ended {
             return Err(Undelivered::Closed);
@@ -159,25 +214,33 @@ impl StreamLog {
         if state.is_read && is_full {
             return Err(Undelivered::Stalled);
         }
-        state.bytes += message.len();
-        state.unread_bytes += message.len();
+        let next = state.last.saturating_add(1);
+        let number = number.map_or(next, |number| number.max(next));
         self.limits.held_bytes.fetch_add(message.len(), Ordering::Relaxed);
-        state.kept.push_back(message.clone());
-        state.still = Instant::now();
+        state.add(number, message.clone());
         self.trim(&mut state);
         drop(state);
         self.changed.notify_waiters();
-        Ok(())
+        Ok(number)
     }
 
     /// Adds a message. A reader that does not read for too long loses the stream; the message is
     /// kept for the one that comes after it.
     pub(crate) async fn send(&self, message: &Bytes) {
+        self.add(None, message).await;
+    }
+
+    /// As [`send`](Self::send), under a number of the caller's, which must go up.
+    pub(crate) async fn send_at(&self, number: u64, message: &Bytes) {
+        self.add(Some(number), message).await;
+    }
+
+    async fn add(&self, number: Option<u64>, message: &Bytes) {
         let adding = async {
             loop {
                 // Made before the look, so that no change is missed.
                 let room = self.room.notified();
-                if self.try_send(message) != Err(Undelivered::Stalled) {
+                if self.try_add(number, message) != Err(Undelivered::Stalled) {
                     return;
                 }
                 room.await;
@@ -185,7 +248,7 @@ impl StreamLog {
         };
         if tokio::time::timeout(self.limits.stall, adding).await.is_err() {
             self.drop_reader();
-            let _ = self.try_send(message);
+            let _ = self.try_add(number, message);
         }
     }
 
@@ -222,9 +285,7 @@ impl StreamLog {
         state.is_read = true;
         state.pause_ms = None;
         if let Some(after) = after {
-            state.next = after.saturating_add(1).clamp(state.first, state.end());
-            let skipped = usize::try_from(state.next - state.first).unwrap_or(usize::MAX);
-            state.unread_bytes = state.kept.iter().skip(skipped).map(Bytes::len).sum();
+            state.seek(after, self.is_refilled);
         }
         let generation = state.reader;
         drop(state);
@@ -254,9 +315,15 @@ impl StreamLog {
         self.state().ended
     }
 
-    /// The number of the event that comes next.
+    /// The number of the event that comes next, if nobody says another.
     pub(crate) fn next_number(&self) -> u64 {
-        self.state().end()
+        self.state().last.saturating_add(1)
+    }
+
+    /// Whether everything was said, and its client was given all of it that long ago.
+    pub(crate) fn is_told(&self, since: Duration) -> bool {
+        let state = self.state();
+        state.ended && state.unread() == 0 && state.still.elapsed() >= since
     }
 
     /// How much it holds, in bytes.
@@ -266,7 +333,7 @@ impl StreamLog {
 
     /// What is kept, as it was said.
     pub(crate) fn messages(&self) -> Vec<Bytes> {
-        self.state().kept.iter().cloned().collect()
+        self.state().kept.iter().map(|(_, message)| message.clone()).collect()
     }
 
     /// Waits until something was said that is enough, or everything, or as much as may wait.
@@ -277,7 +344,7 @@ impl StreamLog {
                 let state = self.state();
                 let is_much = state.unread_bytes > self.limits.unread_bytes / 2
                     || state.unread() > self.limits.unread_messages / 2;
-                if state.ended || is_much || state.kept.iter().any(&is_enough) {
+                if state.ended || is_much || state.kept.iter().any(|(_, said)| is_enough(said)) {
                     return;
                 }
             }
@@ -293,19 +360,18 @@ impl StreamLog {
             false => (self.limits.messages, self.limits.bytes),
         };
         while state.kept.len() > 1 {
-            let is_read = state.first < state.next;
+            let is_read = state.read > 0;
             let is_over = state.kept.len() > messages || state.bytes > bytes;
             if !is_over || (!is_read && state.is_read) {
                 return;
             }
-            let Some(gone) = state.kept.pop_front() else { return };
+            let Some((_, gone)) = state.kept.pop_front() else { return };
             state.bytes -= gone.len();
             self.limits.held_bytes.fetch_sub(gone.len(), Ordering::Relaxed);
-            if !is_read {
-                state.unread_bytes -= gone.len();
+            match is_read {
+                true => state.read -= 1,
+                false => state.unread_bytes -= gone.len(),
             }
-            state.first += 1;
-            state.next = state.next.max(state.first);
         }
     }
 }
@@ -328,7 +394,7 @@ pub(crate) struct LogReader {
 impl LogReader {
     /// With an event before all others, which lets the client resume from the start.
     pub(crate) fn primed(mut self) -> Self {
-        let before = self.log.state().next - 1;
+        let before = self.log.state().seen;
         let id = EventId { stream: self.log.number, event: before };
         self.priming = Some(sse_priming(id, self.log.limits.retry_ms));
         self
@@ -346,10 +412,11 @@ impl LogReader {
                 if state.reader != self.generation {
                     return None;
                 }
-                let place = usize::try_from(state.next - state.first).unwrap_or(usize::MAX);
-                if let Some(message) = state.kept.get(place).cloned() {
-                    let id = EventId { stream: self.log.number, event: state.next };
-                    state.next += 1;
+                let place = state.read;
+                if let Some((number, message)) = state.kept.get(place).cloned() {
+                    let id = EventId { stream: self.log.number, event: number };
+                    state.read += 1;
+                    state.seen = number;
                     state.unread_bytes -= message.len();
                     state.still = Instant::now();
                     self.log.trim(&mut state);
@@ -361,7 +428,7 @@ impl LogReader {
                     return None;
                 }
                 if let Some(retry_ms) = state.pause_ms.take() {
-                    let id = EventId { stream: self.log.number, event: state.next - 1 };
+                    let id = EventId { stream: self.log.number, event: state.seen };
                     state.leave();
                     self.log.trim(&mut state);
                     drop(state);

@@ -3,9 +3,12 @@
 //! A session belongs to the key that opened it and to its scope: with another key it does not
 //! exist. It ends by DELETE, when its SSE stream closes, when its key or its scope is gone, after
 //! being silent too long, or when its client does not read. With it ends all that was kept for it.
+//! Where edges share their sessions, it may also go on at another edge: then it is left here, and
+//! nobody upstream is told that it ended.
 
 mod asks;
 mod client_tasks;
+mod record;
 mod streams;
 mod table;
 
@@ -30,10 +33,15 @@ use crate::config::EdgeLimits;
 use crate::hearing::Hearing;
 use crate::outbox::{Events, Outbox, Undelivered};
 use crate::replay::{LogReader, ReplayLimits, StreamLog};
+use crate::roaming::Kept;
 use crate::scope::Scope;
 use crate::task_owners::TaskOwners;
 
-pub(crate) use asks::{Asker, Reaction};
+use asks::Asks;
+use streams::Noted;
+
+pub(crate) use asks::{Asker, Place, Reaction};
+pub(crate) use record::Restored;
 pub(crate) use table::{Refused, Sessions};
 
 /// One client's session.
@@ -45,12 +53,16 @@ pub(crate) struct Session {
     peer_name: Uuid,
     /// Cancelled when the session ends.
     pub(crate) ended: CancellationToken,
+    /// Cancelled when it goes on elsewhere: its calls are left as they are.
+    pub(crate) left: CancellationToken,
+    /// What other edges know of it, where they share sessions.
+    pub(crate) kept: Option<Arc<Kept>>,
     opening: OnceLock<Opening>,
     limits: Arc<EdgeLimits>,
     replay: Arc<ReplayLimits>,
     streams: Mutex<streams::Streams>,
     /// What waits for the client's answer; made with the first request to it.
-    asks: Mutex<Option<Box<asks::Asks>>>,
+    asks: Mutex<Option<Box<Asks>>>,
     /// The tasks that keys made on servers that are shared.
     pub(crate) tasks: Arc<TaskOwners>,
     /// What it wants to hear from servers.
@@ -96,6 +108,8 @@ pub(crate) enum Cause {
     NotReading,
     /// Its key ended, or what it was opened for is gone.
     Revoked,
+    /// It goes on at another edge.
+    Moved,
 }
 
 impl Cause {
@@ -107,6 +121,7 @@ impl Cause {
             Self::Idle => "idle",
             Self::NotReading => "not_reading",
             Self::Revoked => "revoked",
+            Self::Moved => "moved",
         }
     }
 }
@@ -114,18 +129,20 @@ impl Cause {
 impl Session {
     fn new(
         id: SessionId,
-        key: ApiKeyId,
-        scope: Scope,
+        (key, scope): (ApiKeyId, Scope),
         limits: &Arc<EdgeLimits>,
         replay: &Arc<ReplayLimits>,
         tasks: &Arc<TaskOwners>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+        kept: Option<Arc<Kept>>,
+    ) -> Self {
+        Self {
             id,
             key,
             scope,
             peer_name: Uuid::now_v7(),
             ended: CancellationToken::new(),
+            left: CancellationToken::new(),
+            kept,
             opening: OnceLock::new(),
             limits: Arc::clone(limits),
             replay: Arc::clone(replay),
@@ -137,7 +154,7 @@ impl Session {
             requests: AtomicU64::new(0),
             calls: Arc::new(Semaphore::new(limits.calls_per_session)),
             last_seen: Mutex::new(Instant::now()),
-        })
+        }
     }
 
     /// Notes what was said in `initialize`; a second one changes nothing.
@@ -204,7 +221,13 @@ impl Session {
         if self.opening.get().is_none() {
             return Ok(());
         }
-        locked(&self.streams).notify(message)
+        let streams = locked(&self.streams);
+        let noted = streams.notify(message)?;
+        if let (Some(kept), Noted::Event(number)) = (&self.kept, noted) {
+            // Under the lock, so that the trail has the order of the stream.
+            kept.trail(number, message);
+        }
+        Ok(())
     }
 
     /// As [`notify`](Self::notify); a client that does not read loses its stream of HTTP+SSE, and
@@ -228,15 +251,28 @@ impl Session {
     /// The session as the caller of a request, which can be cancelled by its id from now on.
     pub(crate) fn caller(self: &Arc<Self>, id: &Id, isolation: Isolation) -> Caller {
         let guard = self.begin(id);
+        let caller = self.part(guard.cancel.clone(), isolation);
+        Caller { guard: Some(guard), ..caller }
+    }
+
+    /// As [`caller`](Self::caller), of one of several requests that are cancelled together.
+    pub(crate) fn part(&self, cancel: CancellationToken, isolation: Isolation) -> Caller {
         Caller {
             client: self.client().to_owned(),
             session: self.short_id().to_owned(),
             slot: Arc::clone(&self.calls).try_acquire_owned().ok(),
-            cancel: guard.cancel.clone(),
-            guard: Some(guard),
+            cancel,
+            guard: None,
             peer: self.peer(isolation),
             conduct: Conduct::Sessions,
+            orphan: self.orphan(),
         }
+    }
+
+    /// How long its calls outlive their edge: none where nobody could go on with them.
+    fn orphan(&self) -> Duration {
+        let is_shared = self.kept.as_ref().is_some_and(|kept| !kept.ends_with_stream());
+        if is_shared { self.limits.orphan } else { Duration::ZERO }
     }
 
     /// How an upstream gets to know the client; most clients declare nothing that it needs.
@@ -266,13 +302,18 @@ impl Session {
     }
 
     /// Who holds the whole id may speak in the session: a record has enough to group by.
-    fn short_id(&self) -> &str {
+    pub(crate) fn short_id(&self) -> &str {
         self.id.as_str().get(..12).unwrap_or_default()
     }
 
     /// Takes the client's answer to what it was asked.
     pub(crate) fn answer(&self, id: &Id, answer: Answer) {
-        if let Some(asks) = locked(&self.asks).as_mut() {
+        let mut asks = locked(&self.asks);
+        if asks.is_none() && self.numbers_begin() > 0 && !self.ended.is_cancelled() {
+            // What it answers may be asked again yet.
+            *asks = Some(Box::new(Asks::after(self.numbers_begin())));
+        }
+        if let Some(asks) = asks.as_mut() {
             asks.answer(id, answer);
         }
     }
@@ -314,6 +355,11 @@ impl Session {
             && !locked(&self.streams).is_read()
     }
 
+    /// Whether nothing of it is under way here.
+    pub(crate) fn is_still(&self) -> bool {
+        locked(&self.running).is_empty() && !locked(&self.streams).is_answering()
+    }
+
     /// Drops what its time is over of.
     fn sweep(&self, now: Instant) {
         locked(&self.streams).prune(&self.limits);
@@ -332,6 +378,20 @@ impl Session {
         if let Some(asks) = asks {
             asks.end();
         }
+        self.hear_nothing();
+    }
+
+    /// As [`end`](Self::end), but it goes on elsewhere: what upstreams asked stays open for whoever
+    /// takes its calls over.
+    pub(crate) fn leave(&self) {
+        self.left.cancel();
+        self.ended.cancel();
+        locked(&self.streams).end();
+        drop(locked(&self.asks).take());
+        self.hear_nothing();
+    }
+
+    fn hear_nothing(&self) {
         for attachment in self.hearing.end() {
             attachment.leave(self.peer_name);
         }
@@ -345,6 +405,13 @@ pub(crate) struct RunningGuard {
     number: u64,
     /// Cancelled when the client asks for it.
     pub(crate) cancel: CancellationToken,
+}
+
+impl RunningGuard {
+    /// Whose request it is.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
 }
 
 impl Drop for RunningGuard {

@@ -15,6 +15,7 @@ use crate::dispatch::{self, Dispatched};
 use crate::edge::Shared;
 use crate::http::{Passed, json, protocol_error};
 use crate::incoming;
+use crate::roaming::{self, Found, Request};
 use crate::session::{Cause, Session};
 use crate::stateless;
 use crate::stream::EventStream;
@@ -41,6 +42,9 @@ pub(crate) async fn open(passed: Passed) -> Response {
         Ok(session) => session,
         Err(refused) => return no_session(refused),
     };
+    if let Some(kept) = &session.kept {
+        kept.end_with_stream();
+    }
     let events = session.attach(&shared.config.limits);
     let endpoint = sse_endpoint(&endpoint_uri(&shared.config.public_url, &path, &session));
     if let Some(outbox) = session.outbox() {
@@ -48,12 +52,15 @@ pub(crate) async fn open(passed: Passed) -> Response {
         let _ = outbox.try_send(endpoint);
     }
     tracing::info!(session = ?session.id, project = %grant.scope.project(), "SSE stream opened");
+    let guard = EndSession { shared: Arc::clone(&shared), session: Arc::clone(&session) };
+    // Its messages may be posted to any edge from here on.
+    roaming::save(&shared, &session).await;
     EventStream {
         events: events.into(),
         ended: session.ended.clone(),
         closing: shared.closing.clone(),
         keep_alive: shared.config.limits.keep_alive,
-        _guard: EndSession { shared: Arc::clone(&shared), session },
+        _guard: guard,
     }
     .into_response()
 }
@@ -71,13 +78,25 @@ fn endpoint_uri(public_url: &str, path: &str, session: &Session) -> String {
 
 /// `POST`: a message for a session; what it leads to comes over the stream.
 pub(crate) async fn message(passed: Passed, body: Body) -> Response {
-    let Some(session) = session_of(&passed) else {
-        let message = "unknown session: open the stream again";
-        return protocol_error(StatusCode::NOT_FOUND, code::INVALID_REQUEST, message);
-    };
+    let session = session_id(&passed)
+        .and_then(|id| passed.shared.sessions.find(id, passed.grant.key, &passed.grant.scope));
+    if session.is_none() && passed.shared.roaming.is_none() {
+        return unknown();
+    }
     let body = match passed.read(body).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
+    };
+    let session = match (session, session_id(&passed)) {
+        (Some(session), _) => session,
+        (None, None) => return unknown(),
+        (None, Some(id)) => {
+            match roaming::find(&passed, id, || Request::posted(body.clone())).await {
+                Found::Here(session) => session,
+                Found::Answered(answer) => return answer,
+                Found::Unknown => return unknown(),
+            }
+        }
     };
     let envelope = match Envelope::parse(body, passed.shared.config.limits.body_bytes) {
         Ok(envelope) => envelope,
@@ -98,12 +117,15 @@ pub(crate) async fn message(passed: Passed, body: Body) -> Response {
     }
 }
 
-fn session_of(passed: &Passed) -> Option<Arc<Session>> {
-    let query = passed.query.as_deref()?;
-    let id = query.split('&').find_map(|pair| {
+fn unknown() -> Response {
+    let message = "unknown session: open the stream again";
+    protocol_error(StatusCode::NOT_FOUND, code::INVALID_REQUEST, message)
+}
+
+fn session_id(passed: &Passed) -> Option<&str> {
+    passed.query.as_deref()?.split('&').find_map(|pair| {
         pair.strip_prefix("session_id=").or_else(|| pair.strip_prefix("sessionId="))
-    })?;
-    passed.shared.sessions.find(id, passed.grant.key, &passed.grant.scope)
+    })
 }
 
 async fn request(passed: &Passed, session: &Arc<Session>, envelope: &Envelope) -> Response {

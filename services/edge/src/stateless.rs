@@ -18,6 +18,7 @@ mod caller;
 mod conversation;
 mod discover;
 mod dispatch;
+mod elsewhere;
 mod input;
 mod limits;
 mod listen;
@@ -32,14 +33,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{ApiKeyId, Timestamp};
+use futures::future::join_all;
 use mcp::server::ServerInfo;
 use mcp::server::stateless::{StateKey, server_info_json};
-use ring::rand::SystemRandom;
+use secrecy::{ExposeSecret, SecretBox};
 
 use caller::Slots;
 use listeners::Listeners;
 use parking::Parking;
 
+use crate::edge::Shared;
 use crate::scope::Scope;
 
 pub use limits::StatelessLimits;
@@ -50,20 +53,19 @@ pub(crate) use over_sse::message as sse_message_in;
 pub(crate) struct Stateless {
     /// Who we are, as raw JSON.
     server_info: Bytes,
-    /// `None` if the system has no randomness: then nothing waits for input.
-    states: Option<StateKey>,
+    states: StateKey,
     parking: Parking,
     pub(crate) listeners: Arc<Listeners>,
     slots: Slots,
 }
 
 impl Stateless {
-    pub(crate) fn new(limits: &StatelessLimits) -> Self {
-        let random = SystemRandom::new();
+    /// `key` signs the states that clients bring back, here or at another edge.
+    pub(crate) fn new(limits: &StatelessLimits, key: &SecretBox<[u8; 32]>) -> Self {
         let info = ServerInfo { name: "mcp-orch", title: None, version: env!("CARGO_PKG_VERSION") };
         Self {
             server_info: server_info_json(&info),
-            states: StateKey::generate(&random),
+            states: StateKey::from_bytes(key.expose_secret()),
             parking: Parking::new(limits),
             listeners: Arc::new(Listeners::new(limits)),
             slots: Slots::new(limits.calls_per_key),
@@ -82,9 +84,12 @@ impl Stateless {
         self.listeners.retain(&is_allowed);
     }
 
-    /// Ends all subscriptions, and tells their clients that it is on purpose.
-    pub(crate) fn close(&self) {
+    /// Ends all subscriptions, and tells their clients that it is on purpose. Calls that wait go on
+    /// at another edge, where edges share, and end otherwise.
+    pub(crate) async fn close(&self, shared: &Shared) {
         self.listeners.close(&self.server_info);
-        self.parking.close();
+        let giving = self.parking.close().into_iter();
+        let giving = giving.map(|(number, parked)| elsewhere::give_up(shared, number, parked));
+        join_all(giving).await;
     }
 }

@@ -8,7 +8,7 @@ mod batch;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::ErrorCode;
@@ -26,11 +26,15 @@ use crate::dispatch::{self, Dispatched};
 use crate::http::{Passed, json, protocol_error, refuse};
 use crate::incoming;
 use crate::replay::LogReader;
+use crate::roaming::{self, Found, Request};
 use crate::session::{Cause, Refused, Session};
 use crate::stateless;
 use crate::stream::{EventStream, single_event};
 use crate::telling::{Sink, Telling, answer_alone};
 use crate::view::view;
+
+/// The number of the stream of what is said unasked.
+const UNASKED: u64 = 0;
 
 /// `POST`: a message, or with 2025-03-26 a batch.
 pub(crate) async fn message(passed: Passed, body: Body) -> Response {
@@ -64,9 +68,9 @@ async fn single(passed: Passed, envelope: Envelope) -> Response {
     if envelope.kind() == Kind::Request && envelope.method() == "initialize" {
         return initialize(&passed, &envelope).await;
     }
-    let session = match session_of(&passed) {
+    let session = match session_of(&passed, || Request::message(&envelope)).await {
         Ok(session) => session,
-        Err(refusal) => return *refusal,
+        Err(answer) => return *answer,
     };
     match envelope.kind() {
         Kind::Request => match dispatch::request(shared, grant, &session, &envelope).await {
@@ -107,6 +111,8 @@ async fn initialize(passed: &Passed, envelope: &Envelope) -> Response {
         shared.sessions.end(&session.id, Cause::Refused);
         return whole(passed, answer);
     }
+    // From here on any edge may be asked for it.
+    roaming::save(shared, &session).await;
     let mut response = whole(passed, answer);
     if let Ok(id) = HeaderValue::from_str(session.id.as_str()) {
         response.headers_mut().insert(SESSION_ID, id);
@@ -124,22 +130,31 @@ pub(crate) fn no_session(refused: Refused) -> Response {
     }
 }
 
-/// The session that the headers name, with a revision that it can have.
-fn session_of(passed: &Passed) -> Result<Arc<Session>, Box<Response>> {
+/// The session that the headers name, with a revision that it can have. An error is the whole
+/// answer: a refusal, or what the edge said that has the session.
+async fn session_of(
+    passed: &Passed,
+    request: impl FnOnce() -> Request,
+) -> Result<Arc<Session>, Box<Response>> {
     let Some(id) = passed.headers.get(SESSION_ID) else {
         let message = "Mcp-Session-Id is missing: send initialize first";
         let refusal = protocol_error(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, message);
         return Err(refusal.into());
     };
     let Passed { shared, grant, .. } = passed;
-    let session = id
-        .to_str()
-        .ok()
-        .and_then(|id| shared.sessions.find(id, grant.key, &grant.scope))
-        .ok_or_else(|| {
-            let message = "the session has ended: send initialize again";
-            protocol_error(StatusCode::NOT_FOUND, code::INVALID_REQUEST, message)
-        })?;
+    let unknown = || {
+        let message = "the session has ended: send initialize again";
+        protocol_error(StatusCode::NOT_FOUND, code::INVALID_REQUEST, message)
+    };
+    let id = id.to_str().map_err(|_| unknown())?;
+    let session = match shared.sessions.find(id, grant.key, &grant.scope) {
+        Some(session) => session,
+        None => match roaming::find(passed, id, request).await {
+            Found::Here(session) => session,
+            Found::Answered(answer) => return Err(answer.into()),
+            Found::Unknown => return Err(unknown().into()),
+        },
+    };
     protocol_version(&passed.headers).map_err(|refusal| {
         protocol_error(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, &refusal.to_string())
     })?;
@@ -155,11 +170,10 @@ async fn answer(
     mut running: Running,
 ) -> Response {
     if !accepts_event_stream(&passed.headers) {
-        return match answer_alone(running, id).await {
-            Some(answer) => json(StatusCode::OK, answer),
-            None => StatusCode::ACCEPTED.into_response(),
-        };
+        return alone(running, id).await;
     }
+    // Its upstream may be done with it when it becomes a stream.
+    let known = session.kept.as_ref().and_then(|_| running.forwarded());
     let first = if session.is_primed() {
         let early = passed.shared.config.limits.early_stream;
         tokio::time::timeout(early, running.next()).await.ok()
@@ -173,6 +187,11 @@ async fn answer(
         first => {
             let log = session.open_stream();
             let reader = log.read(None);
+            // Before its client knows of a stream to come back to.
+            let call = session.kept.as_ref().and_then(|_| running.forwarded()).or(known);
+            if !roaming::record_call(&passed.shared, session, id, call, &log).await {
+                return alone(running, id).await;
+            }
             let telling = Telling {
                 shared: Arc::clone(&passed.shared),
                 session: Arc::clone(session),
@@ -186,6 +205,14 @@ async fn answer(
             });
             event_stream(passed, session, reader)
         }
+    }
+}
+
+/// The answer without all that comes before it.
+async fn alone(running: Running, id: &Id) -> Response {
+    match answer_alone(running, id).await {
+        Some(answer) => json(StatusCode::OK, answer),
+        None => StatusCode::ACCEPTED.into_response(),
     }
 }
 
@@ -226,13 +253,13 @@ pub(crate) async fn listen(passed: Passed) -> Response {
         let message = "Accept must include text/event-stream";
         return protocol_error(StatusCode::NOT_ACCEPTABLE, code::INVALID_REQUEST, message);
     }
-    let session = match session_of(&passed) {
+    let session = match session_of(&passed, || Request::plain(Method::GET)).await {
         Ok(session) => session,
-        Err(refusal) => return *refusal,
+        Err(answer) => return *answer,
     };
     let reader = match passed.headers.get(LAST_EVENT_ID) {
         None => session.listen(),
-        Some(id) => match resumed(&session, id) {
+        Some(id) => match resumed(&session, id).await {
             // What came before it is there already: nothing lets it resume from further back.
             Some(reader) => return event_stream_from(&passed, &session, reader),
             None => {
@@ -247,8 +274,12 @@ pub(crate) async fn listen(passed: Passed) -> Response {
     event_stream(&passed, &session, reader)
 }
 
-fn resumed(session: &Session, id: &HeaderValue) -> Option<LogReader> {
-    session.resume(EventId::parse(id.to_str().ok()?)?)
+async fn resumed(session: &Session, id: &HeaderValue) -> Option<LogReader> {
+    let id = EventId::parse(id.to_str().ok()?)?;
+    if let Some(kept) = session.kept.as_ref().filter(|_| id.stream == UNASKED) {
+        session.recall(&kept.recall().await);
+    }
+    session.resume(id)
 }
 
 /// `DELETE`: the client ends its session.
@@ -256,11 +287,11 @@ pub(crate) async fn end(passed: Passed) -> Response {
     if stateless::names_revision(&passed.headers) {
         return stateless::not_allowed();
     }
-    match session_of(&passed) {
+    match session_of(&passed, || Request::plain(Method::DELETE)).await {
         Ok(session) => {
             passed.shared.sessions.end(&session.id, Cause::Deleted);
             StatusCode::OK.into_response()
         }
-        Err(refusal) => *refusal,
+        Err(answer) => *answer,
     }
 }

@@ -10,6 +10,7 @@ use futures::future::join_all;
 use mcp::catalogue::Feature;
 use mcp::server::Method;
 use mcp::{Id, splice};
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::Grant;
 use crate::call::{self, Said};
@@ -30,9 +31,12 @@ pub(crate) async fn list_tasks(
     id: &Id,
     merged: &Arc<Merged>,
 ) -> Bytes {
+    // One for all: the client cancels all of it by one id.
+    let guard = session.begin(id);
+    let cancel = &guard.cancel;
     let places: Vec<_> = merged.catalogue.servers_offering(Feature::TaskList).collect();
     let lists =
-        places.into_iter().map(|place| of_server(shared, grant, session, id, merged, place));
+        places.into_iter().map(|place| of_server(shared, grant, session, cancel, merged, place));
     let tasks = join_all(lists).await.into_iter().flatten().take(MAX_TASKS);
     let mut out = BytesMut::from(b"{\"tasks\":[".as_slice());
     for (index, task) in tasks.enumerate() {
@@ -49,7 +53,7 @@ async fn of_server(
     shared: &Arc<Shared>,
     grant: &Grant,
     session: &Arc<Session>,
-    id: &Id,
+    cancel: &CancellationToken,
     merged: &Arc<Merged>,
     place: usize,
 ) -> Vec<Bytes> {
@@ -58,8 +62,8 @@ async fn of_server(
     for _ in 0..MAX_PAGES {
         let placed = call::place_at(shared, merged, place, Method::ListTasks, params);
         let Ok(placed) = placed else { return tasks };
-        let caller = session.caller(id, placed.isolation);
-        let Ok(mut running) = call::begin(shared, grant, caller, placed).await else {
+        let caller = session.part(cancel.clone(), placed.isolation);
+        let Ok(mut running) = call::begin(shared, grant, caller, placed) else {
             return tasks;
         };
         let page = loop {
@@ -71,8 +75,11 @@ async fn of_server(
             }
         };
         let Ok(Some(spans)) = splice::elements(&page, &["tasks"]) else { return tasks };
-        let page_tasks = spans.into_iter().map(|span| page.slice(span));
-        tasks.extend(page_tasks.filter(|task| is_shown(merged, place, session, task)));
+        for task in spans.into_iter().map(|span| page.slice(span)) {
+            if is_shown(merged, place, session, &task).await {
+                tasks.push(task);
+            }
+        }
         let cursor = splice::slice(&page, &["nextCursor"]).ok().flatten();
         match cursor.filter(|cursor| cursor.first() == Some(&b'"')) {
             Some(cursor) if tasks.len() < MAX_TASKS => {
@@ -84,7 +91,7 @@ async fn of_server(
     tasks
 }
 
-fn is_shown(merged: &Merged, place: usize, session: &Session, task: &Bytes) -> bool {
+async fn is_shown(merged: &Merged, place: usize, session: &Session, task: &Bytes) -> bool {
     let Some(server) = merged.servers.get(place) else { return false };
     if server.isolation == Isolation::Session {
         return true;
@@ -93,5 +100,7 @@ fn is_shown(merged: &Merged, place: usize, session: &Session, task: &Bytes) -> b
     let id = exposed
         .as_deref()
         .and_then(|id| merged.catalogue.namespace(place).and_then(|space| space.original_task(id)));
-    id.is_some_and(|id| session.tasks.is_of(server.id, id, session.key))
+    let Some(id) = id else { return false };
+    session.tasks.learn(server.id, id).await;
+    session.tasks.is_of(server.id, id, session.key)
 }

@@ -1,12 +1,14 @@
 //! Which key made a task on a server that clients share: there a list holds the tasks of all.
 //!
 //! What always holds: it is bounded; the oldest is forgotten first, and a task that is not known
-//! is nobody's.
+//! is nobody's. Where edges share, one of them can [learn](TaskOwners::learn) what another saw.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::{ApiKeyId, ServerId};
+
+use crate::roaming::{Roaming, share_task, shared_task};
 
 /// Most tasks that are remembered.
 const MAX_TASKS: usize = 100_000;
@@ -15,9 +17,13 @@ const MAX_ID_BYTES: usize = 1_024;
 
 type Task = (ServerId, String);
 
-/// The tasks that keys made through this edge.
+/// The tasks that keys made.
 #[derive(Default)]
-pub(crate) struct TaskOwners(Mutex<Owners>);
+pub(crate) struct TaskOwners {
+    owners: Mutex<Owners>,
+    /// Where edges share.
+    roaming: Option<Arc<Roaming>>,
+}
 
 #[derive(Default)]
 struct Owners {
@@ -26,8 +32,13 @@ struct Owners {
 }
 
 impl TaskOwners {
+    /// `roaming` where edges share.
+    pub(crate) fn new(roaming: Option<Arc<Roaming>>) -> Self {
+        Self { owners: Mutex::default(), roaming }
+    }
+
     fn owners(&self) -> MutexGuard<'_, Owners> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a task by the id that its server knows. A server that uses an id again, after a
@@ -36,6 +47,24 @@ impl TaskOwners {
         if id.len() > MAX_ID_BYTES {
             return;
         }
+        if let Some(roaming) = &self.roaming {
+            share_task(roaming, server, id, key);
+        }
+        self.remember(server, id, key);
+    }
+
+    /// Asks what edges share, if the task is not known here.
+    pub(crate) async fn learn(&self, server: ServerId, id: &str) {
+        let Some(roaming) = &self.roaming else { return };
+        if id.len() > MAX_ID_BYTES || self.owner(server, id).is_some() {
+            return;
+        }
+        if let Some(key) = shared_task(roaming, server, id).await {
+            self.remember(server, id, key);
+        }
+    }
+
+    fn remember(&self, server: ServerId, id: &str, key: ApiKeyId) {
         let (mut owners, task) = (self.owners(), (server, id.to_owned()));
         if let Some(owner) = owners.by_task.get_mut(&task) {
             *owner = key;

@@ -3,6 +3,9 @@
 //! What always holds: after the answer nothing more is said of the call; a client that went away
 //! or does not read does not end it (see [`crate::call`]); what is asked and not answered is taken
 //! back before the answer.
+//!
+//! On a stream of its own, each message of a call has a number that follows from its place in what
+//! the worker says, so that it has the same number at an edge that goes on with the call.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,16 +20,26 @@ use crate::call::{Running, Said, answer_message, notification_message};
 use crate::edge::Shared;
 use crate::outbox::{Outbox, Undelivered};
 use crate::replay::StreamLog;
-use crate::session::{Asker, Cause, Reaction, Session};
+use crate::roaming;
+use crate::session::{Asker, Cause, Place, Reaction, Session};
 
 /// How often a client is sent away to come back for the rest of one call. A server that wants more
 /// than that is still polled; its client then waits on an open stream.
 const MAX_PAUSES: u32 = 32;
 
+/// The number of the answer on its stream: more than any other.
+pub(crate) const LAST: u64 = 1 << 62;
+/// Most exchanges of a call that have numbers of their own.
+const MAX_EXCHANGES: u32 = 1 << 12;
+/// Where the numbers begin of what is taken back before the answer.
+const WITHDRAWN: u64 = LAST - (1 << 20);
+
 /// Where a call's messages go.
 pub(crate) enum Sink {
-    /// A stream of its own, or one that it shares with the others of its batch.
+    /// A stream of its own.
     Log(Arc<StreamLog>),
+    /// A stream that it shares with the others of its batch.
+    Batch(Arc<StreamLog>),
     /// The stream of HTTP+SSE.
     Outbox(Outbox),
 }
@@ -40,43 +53,107 @@ pub(crate) struct Telling {
     pub(crate) sink: Sink,
 }
 
+/// What comes next.
+enum Heard {
+    Said(Said),
+    Reaction(Reaction),
+    /// The session goes on at another edge.
+    Left,
+}
+
+/// Which numbers were given on the stream of the call.
+struct Numbers {
+    /// The stream; `None` where messages are numbered by the stream, or not at all.
+    stream: Option<u64>,
+    last: u64,
+    /// Which of its exchanges the call was in when its record was written.
+    recorded: u32,
+}
+
 impl Telling {
     /// Tells all of it. `first` was said already.
     pub(crate) async fn run(mut self, first: Option<Said>) {
         let mut asker = Asker::new(&self.session, self.running.server());
-        let mut next = first;
         let mut pauses = 0..MAX_PAUSES;
+        let mut numbers = self.numbers();
+        let mut next = first.map(Heard::Said);
         loop {
-            let said = match next.take() {
-                Some(said) => said,
-                None if asker.is_open() => tokio::select! {
-                    biased;
-                    reaction = asker.reaction() => {
-                        self.react(reaction).await;
-                        continue;
-                    }
-                    said = self.running.next() => said,
-                },
-                None => self.running.next().await,
+            let heard = match next.take() {
+                Some(heard) => heard,
+                None => self.hear(&mut asker).await,
             };
+            let said = match heard {
+                Heard::Said(said) => said,
+                Heard::Reaction(reaction) => {
+                    self.react(reaction).await;
+                    continue;
+                }
+                Heard::Left => return self.running.leave(),
+            };
+            let number = self.number(&mut numbers).await;
             match said {
                 Said::Notification(said) => {
                     if let Some(message) = passed(&self.session, &mut asker, &said) {
-                        self.send(message).await;
+                        self.send(number, message).await;
                     }
                 }
-                Said::Request(request) => self.ask(&mut asker, request).await,
+                Said::Request(request) => {
+                    let place = numbers.stream.map(|stream| Place { stream, event: number });
+                    self.ask(&mut asker, request, place).await;
+                }
                 Said::Paused(retry) => self.pause(retry, &mut pauses),
                 Said::Answer(answer) => {
-                    for message in asker.withdraw_all() {
-                        self.send(message).await;
+                    for (number, message) in (WITHDRAWN..).zip(asker.withdraw_all()) {
+                        self.send(number, message).await;
                     }
                     if let Some(answer) = answer {
-                        self.send(answer_message(&self.id, &answer)).await;
+                        self.send(LAST, answer_message(&self.id, &answer)).await;
                     }
-                    return;
+                    return self.told();
                 }
             }
+        }
+    }
+
+    fn numbers(&self) -> Numbers {
+        let stream = match &self.sink {
+            Sink::Log(log) => Some(log.number()),
+            Sink::Batch(_) | Sink::Outbox(_) => None,
+        };
+        Numbers { stream, last: 0, recorded: self.running.place().0 }
+    }
+
+    async fn hear(&mut self, asker: &mut Asker) -> Heard {
+        if self.session.kept.is_none() && !asker.is_open() {
+            return Heard::Said(self.running.next().await);
+        }
+        tokio::select! {
+            biased;
+            () = self.session.left.cancelled() => Heard::Left,
+            reaction = asker.reaction() => Heard::Reaction(reaction),
+            said = self.running.next() => Heard::Said(said),
+        }
+    }
+
+    /// The number of what was just said. Where the call was sent again, its record says so before
+    /// anything of it is told.
+    async fn number(&mut self, numbers: &mut Numbers) -> u64 {
+        let (exchange, frame) = self.running.place();
+        if let (Sink::Log(log), true) = (&self.sink, exchange != numbers.recorded) {
+            numbers.recorded = exchange;
+            let call = self.running.forwarded();
+            roaming::record_call(&self.shared, &self.session, &self.id, call, log).await;
+        }
+        let number = u64::from(exchange.min(MAX_EXCHANGES)) << 48 | frame << 8;
+        // Several questions may come at one place, and some workers do not number.
+        numbers.last = number.max(numbers.last + 1);
+        numbers.last
+    }
+
+    /// Everything was said: the worker keeps the answer until the client has it.
+    fn told(self) {
+        if let (Sink::Log(log), Some(kept)) = (&self.sink, &self.session.kept) {
+            kept.hold(log.number(), self.running.into_kept());
         }
     }
 
@@ -89,10 +166,14 @@ impl Telling {
         }
     }
 
-    async fn ask(&mut self, asker: &mut Asker, request: ServerRequest) {
+    async fn ask(&mut self, asker: &mut Asker, request: ServerRequest, place: Option<Place>) {
         let id = request.id.clone();
-        match asker.ask(request) {
-            Ok(message) => self.send(message).await,
+        if let Some(kept) = &self.session.kept {
+            // What it is asked may outlive the call.
+            kept.change();
+        }
+        match asker.ask(request, place) {
+            Ok(message) => self.send(place.map_or(0, |place| place.event), message).await,
             Err(error) => self.running.answer(&id, Err(error)).await,
         }
     }
@@ -108,9 +189,10 @@ impl Telling {
         }
     }
 
-    async fn send(&mut self, message: Bytes) {
+    async fn send(&mut self, number: u64, message: Bytes) {
         match &self.sink {
-            Sink::Log(log) => log.send(&message).await,
+            Sink::Log(log) => log.send_at(number, &message).await,
+            Sink::Batch(log) => log.send(&message).await,
             Sink::Outbox(outbox) => deliver(&self.shared, &self.session, outbox, &message).await,
         }
     }

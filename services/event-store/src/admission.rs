@@ -10,7 +10,7 @@ use std::sync::Arc;
 use domain::{EventId, StreamId, TenantId, Timestamp};
 
 use crate::append::{
-    Append, Appended, Body, Idempotency, NewEvent, ReservationChange, ReservationSet,
+    Append, Appended, Body, Fence, Idempotency, NewEvent, ReservationChange, ReservationSet,
 };
 use crate::error::AppendError;
 use crate::leaf::leaf_hash;
@@ -26,6 +26,9 @@ pub(crate) struct Heads {
     pub(crate) recorded_at: Timestamp,
     /// The last position of each tenant that is known; a tenant without events has 0.
     pub(crate) tenants: HashMap<TenantId, u64>,
+    /// Whether positions, times of recording and digests are given after the append: until then
+    /// an event is at [`Position::START`].
+    pub(crate) given_later: bool,
 }
 
 /// A command that was carried out.
@@ -44,6 +47,8 @@ pub(crate) struct Facts {
     pub(crate) events: HashMap<(TenantId, EventId), Arc<Recorded>>,
     pub(crate) commands: HashMap<(TenantId, String), FormerCommand>,
     pub(crate) holders: HashMap<(ReservationSet, String), String>,
+    /// The last epochs of the leases that fences name.
+    pub(crate) epochs: HashMap<String, u64>,
 }
 
 /// What an admitted append writes.
@@ -79,6 +84,7 @@ impl Facts {
         if let Some(former) = self.former_events(&append)? {
             return Ok(Admission::Former(former));
         }
+        self.check_fence(append.fence.as_ref())?;
         let actual = self.versions.get(&append.stream).copied().unwrap_or(0);
         if !append.expected.admits(actual) {
             let Append { stream, expected, .. } = append;
@@ -126,9 +132,19 @@ impl Facts {
             stream: append.stream.clone(),
             first_version: first.version,
             last_version: last.version,
-            last_position: Some(last.position),
+            last_position: placed(last.position),
             replayed: true,
         }))
+    }
+
+    fn check_fence(&self, fence: Option<&Fence>) -> Result<(), AppendError> {
+        let Some(Fence { lease, epoch }) = fence else {
+            return Ok(());
+        };
+        if self.epochs.get(lease).is_some_and(|last| last > epoch) {
+            return Err(AppendError::Fenced { lease: lease.clone(), epoch: *epoch });
+        }
+        Ok(())
     }
 
     /// Follows the changes in order on a small overlay, so that a refusal changes nothing.
@@ -171,7 +187,7 @@ impl Facts {
         let appended = Appended {
             first_version,
             last_version,
-            last_position: Some(self.heads.position),
+            last_position: placed(self.heads.position),
             replayed: false,
             stream,
         };
@@ -230,13 +246,9 @@ impl Heads {
         event: NewEvent,
         now: Timestamp,
     ) -> Recorded {
-        let tenant_position = self.tenants.entry(stream.tenant).or_insert(0);
-        *tenant_position += 1;
-        self.position = self.position.next();
-        self.recorded_at = self.recorded_at.max(now);
         let mut recorded = Recorded {
-            position: self.position,
-            tenant_position: *tenant_position,
+            position: Position::START,
+            tenant_position: 0,
             stream: stream.clone(),
             version,
             event_id: event.id,
@@ -244,7 +256,7 @@ impl Heads {
             schema_version: event.schema_version,
             payload: event.payload,
             occurred_at: event.occurred_at,
-            recorded_at: self.recorded_at,
+            recorded_at: now,
             actor_type: event.actor_type,
             actor_id: event.actor_id,
             causation_id: event.causation_id,
@@ -252,9 +264,29 @@ impl Heads {
             key_id: None,
             leaf_hash: [0; 32],
         };
-        recorded.leaf_hash = leaf_hash(&recorded);
+        if !self.given_later {
+            self.give_place(&mut recorded);
+        }
         recorded
     }
+
+    /// Puts the event at the end of the log: its positions, its time and its digest. The time is
+    /// the given one, or that of the event before where that is later.
+    pub(crate) fn give_place(&mut self, event: &mut Recorded) {
+        let tenant_position = self.tenants.entry(event.stream.tenant).or_insert(0);
+        *tenant_position += 1;
+        self.position = self.position.next();
+        self.recorded_at = self.recorded_at.max(event.recorded_at);
+        event.position = self.position;
+        event.tenant_position = *tenant_position;
+        event.recorded_at = self.recorded_at;
+        event.leaf_hash = leaf_hash(event);
+    }
+}
+
+/// The position of an event that has one.
+fn placed(position: Position) -> Option<Position> {
+    (position != Position::START).then_some(position)
 }
 
 /// Whether `event` says what `former` says. Bodies are left out: they may be gone.

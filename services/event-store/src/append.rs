@@ -23,12 +23,15 @@ pub struct Append {
     pub idempotency: Option<Idempotency>,
     /// Made in this order, after the version check.
     pub reservations: Vec<ReservationChange>,
+    /// Refused when this lease has gone on to another holder; `None` asks nothing.
+    pub fence: Option<Fence>,
 }
 
 impl Append {
-    /// An append without an idempotency key and reservations.
+    /// An append without an idempotency key, reservations and a fence.
     pub fn new(stream: StreamId, expected: Expected, events: Vec<NewEvent>) -> Self {
-        Self { stream, expected, events, idempotency: None, reservations: Vec::new() }
+        let reservations = Vec::new();
+        Self { stream, expected, events, idempotency: None, reservations, fence: None }
     }
 
     /// Bytes of payloads and bodies: what the append costs to hold and to write.
@@ -36,6 +39,18 @@ impl Append {
         let of_body = |event: &NewEvent| event.body.as_ref().map_or(0, |body| body.bytes.len());
         self.events.iter().map(|event| event.payload.len() + of_body(event)).sum()
     }
+}
+
+/// What a writer must still hold for its append to be made: a [`Lease`](crate::Lease).
+///
+/// The epoch counts, not the time: an append is refused from the moment on at which another
+/// took the lease, and not before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fence {
+    /// The name of the lease.
+    pub lease: String,
+    /// The epoch that the writer was granted.
+    pub epoch: u64,
 }
 
 /// The version a stream must have for an append to be made. An empty stream has version 0.

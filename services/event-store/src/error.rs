@@ -60,6 +60,14 @@ pub enum AppendError {
         /// The rule.
         what: &'static str,
     },
+    /// The lease was taken by another with a higher epoch: stop acting as its holder.
+    #[error("lease {lease:?} of epoch {epoch} was taken by another")]
+    Fenced {
+        /// The lease.
+        lease: String,
+        /// The epoch of the append.
+        epoch: u64,
+    },
     /// The store cannot write now. Nothing was written; a later retry may succeed.
     #[error("the event store cannot append: {reason}")]
     Unavailable {
@@ -90,6 +98,24 @@ pub enum StoreError {
         /// The adapter's error, if there was one.
         #[source]
         cause: Option<Cause>,
+    },
+    /// The lease was taken by another with a higher epoch: stop acting as its holder.
+    #[error("lease {lease:?} of epoch {epoch} was taken by another")]
+    Fenced {
+        /// The lease.
+        lease: String,
+        /// The epoch of the caller.
+        epoch: u64,
+    },
+    /// A limit of this crate is exceeded: split or shorten.
+    #[error("{what}: {actual} is more than {limit}")]
+    TooLarge {
+        /// What is limited.
+        what: &'static str,
+        /// What was given.
+        actual: usize,
+        /// The limit.
+        limit: usize,
     },
     /// The store was closed; nothing more comes from it.
     #[error("the event store is closed")]

@@ -15,27 +15,35 @@
 
 mod admission;
 mod append;
+mod copy;
 mod error;
+mod hook;
 mod leaf;
+mod lease;
 mod limits;
 mod memory;
 mod port;
+pub mod postgres;
 mod recorded;
 mod sqlite;
 mod subscription;
 
 pub use append::{
-    Append, Appended, Body, Expected, Idempotency, NewEvent, ReservationChange, ReservationSet,
-    Retention,
+    Append, Appended, Body, Expected, Fence, Idempotency, NewEvent, ReservationChange,
+    ReservationSet, Retention,
 };
+pub use copy::{Copied, CopyError, copy};
 pub use error::{AppendError, Cause, OpenError, StoreError};
+pub use hook::CommitHook;
 pub use leaf::leaf_hash;
+pub use lease::{Claim, Lease, MAX_CLAIMS, MAX_LEASE, MAX_NOTE_BYTES};
 pub use limits::{
     MAX_APPEND_BYTES, MAX_BODY_BYTES, MAX_EVENTS_PER_APPEND, MAX_ID_BYTES, MAX_PAGE_BYTES,
     MAX_PAGE_EVENTS, MAX_PAYLOAD_BYTES, MAX_RESERVATIONS_PER_APPEND,
 };
 pub use memory::MemoryEventStore;
-pub use port::{Clock, Directory, EventStore};
+pub use port::{Clock, Directory, EventStore, Leases};
+pub use postgres::{PostgresConfig, PostgresEventStore, Sequencer};
 pub use recorded::{Page, Position, ReadFilter, Recorded};
-pub use sqlite::{CommitHook, SqliteConfig, SqliteEventStore};
+pub use sqlite::{SqliteConfig, SqliteEventStore};
 pub use subscription::Subscription;

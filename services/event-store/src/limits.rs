@@ -31,6 +31,9 @@ pub(crate) fn check(append: &Append) -> Result<(), AppendError> {
     at_most("events per append", append.events.len(), MAX_EVENTS_PER_APPEND)?;
     at_most("reservations per append", append.reservations.len(), MAX_RESERVATIONS_PER_APPEND)?;
     id("stream id", &append.stream.id)?;
+    if let Some(fence) = &append.fence {
+        id("lease of a fence", &fence.lease)?;
+    }
     if let Some(idempotency) = &append.idempotency {
         id("idempotency key", &idempotency.key)?;
     }
@@ -51,7 +54,7 @@ pub(crate) fn check(append: &Append) -> Result<(), AppendError> {
 fn check_event(event: &NewEvent) -> Result<(), AppendError> {
     id("event type", &event.event_type)?;
     id("actor type", &event.actor_type)?;
-    at_most("actor id bytes", event.actor_id.len(), MAX_ID_BYTES)?;
+    text_id("actor id bytes", &event.actor_id)?;
     if let Some(correlation) = &event.correlation_id {
         id("correlation id", correlation)?;
     }
@@ -75,6 +78,15 @@ fn check_reservation(append: &Append, change: &ReservationChange) -> Result<(), 
 fn id(what: &'static str, text: &str) -> Result<(), AppendError> {
     if text.is_empty() {
         return Err(AppendError::Invalid { what: "ids, names and keys are not empty" });
+    }
+    text_id(what, text)
+}
+
+/// As [`id`], where nothing is a name, too.
+fn text_id(what: &'static str, text: &str) -> Result<(), AppendError> {
+    if text.contains('\0') {
+        // Not every database can hold it in a text.
+        return Err(AppendError::Invalid { what: "ids, names and keys hold no zero byte" });
     }
     at_most(what, text.len(), MAX_ID_BYTES)
 }

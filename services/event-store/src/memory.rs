@@ -9,10 +9,11 @@ use domain::{EventId, StreamId, TenantId, Timestamp};
 use tokio::sync::broadcast;
 
 use crate::admission::{Admission, Facts};
-use crate::append::{Append, Appended, Body, ReservationSet, Retention};
+use crate::append::{Append, Appended, Body, Fence, ReservationSet, Retention};
 use crate::error::{AppendError, StoreError};
+use crate::lease::{self, Claim, Lease, LeaseBook};
 use crate::limits::{MAX_PAGE_BYTES, MAX_PAGE_EVENTS};
-use crate::port::{Clock, Directory, EventStore};
+use crate::port::{Clock, Directory, EventStore, Leases};
 use crate::recorded::{Page, Position, ReadFilter, Recorded};
 use crate::subscription::{Commit, LIVE_COMMITS, Source, Subscription};
 
@@ -29,6 +30,7 @@ struct Log {
     facts: Facts,
     events: Vec<Arc<Recorded>>,
     bodies: HashMap<(TenantId, EventId), Body>,
+    leases: LeaseBook,
 }
 
 impl MemoryEventStore {
@@ -51,6 +53,9 @@ fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
 
 impl Log {
     fn append(&mut self, append: Append, now: Timestamp) -> Result<Taken, AppendError> {
+        if let Some(Fence { lease, .. }) = &append.fence {
+            self.facts.epochs.insert(lease.clone(), self.leases.epoch(lease));
+        }
         let admitted = match self.facts.admit(append, now)? {
             Admission::Former(appended) => return Ok((appended, Vec::new())),
             Admission::New(admitted) => *admitted,
@@ -243,5 +248,26 @@ impl Directory for MemoryEventStore {
     ) -> Result<Option<String>, StoreError> {
         let key = (set.clone(), value.to_owned());
         Ok(self.log().facts.holders.get(&key).cloned())
+    }
+}
+
+#[async_trait]
+impl Leases for MemoryEventStore {
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Lease>>, StoreError> {
+        lease::check(claims)?;
+        let now = (self.clock)();
+        let book = &mut self.log().leases;
+        Ok(claims.iter().map(|claim| book.claim(claim, now)).collect())
+    }
+
+    async fn release(&self, holder: &str, held: &[(String, u64)]) -> Result<(), StoreError> {
+        lease::check_release(held)?;
+        self.log().leases.release(holder, held);
+        Ok(())
+    }
+
+    async fn leases(&self, prefix: &str) -> Result<Vec<Lease>, StoreError> {
+        let now = (self.clock)();
+        Ok(self.log().leases.list(prefix, now))
     }
 }

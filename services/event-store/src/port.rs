@@ -8,6 +8,7 @@ use domain::{EventId, StreamId, TenantId, Timestamp};
 
 use crate::append::{Append, Appended, ReservationSet};
 use crate::error::{AppendError, StoreError};
+use crate::lease::{Claim, Lease};
 use crate::recorded::{Page, Position, ReadFilter, Recorded};
 use crate::subscription::Subscription;
 
@@ -73,6 +74,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// The position of the last event, [`Position::START`] in an empty log.
     async fn head(&self) -> Result<Position, StoreError>;
 
+    /// A position that no append which was answered before the question is above: the head, once
+    /// everything that waits for its position has one. Who has read up to here has seen it all.
+    async fn settled(&self) -> Result<Position, StoreError> {
+        self.head().await
+    }
+
     /// The position of the last event recorded at `time` or before: the log as of that time.
     async fn position_at(&self, time: Timestamp) -> Result<Position, StoreError>;
 
@@ -115,4 +122,25 @@ pub trait Directory: Send + Sync + 'static {
     /// Who holds `value` in `set`.
     async fn holder(&self, set: &ReservationSet, value: &str)
     -> Result<Option<String>, StoreError>;
+}
+
+/// Who may act on what, and since which epoch. See the module `lease` for what always holds.
+#[async_trait]
+pub trait Leases: Send + Sync + 'static {
+    /// Each claim for itself, in the given order: free or expired → taken with the next epoch;
+    /// held by the same holder → renewed with the same epoch and the new note; another's →
+    /// `None`. The answers have the order of the claims.
+    ///
+    /// Time is the store's: the clock of the database where many processes share it.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`]; [`StoreError::Unavailable`], after which the claims may have
+    /// been granted or not: claim again.
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Lease>>, StoreError>;
+
+    /// Gives up; a lease that is not `holder`'s with that epoch is passed over.
+    async fn release(&self, holder: &str, held: &[(String, u64)]) -> Result<(), StoreError>;
+
+    /// The leases that are held now and whose names begin with `prefix`, sorted by name.
+    async fn leases(&self, prefix: &str) -> Result<Vec<Lease>, StoreError>;
 }

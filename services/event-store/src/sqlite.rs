@@ -5,8 +5,10 @@
 //! answered is on the disk. A lock file beside the database keeps a second process out.
 
 mod bulk;
+pub(crate) mod export;
 mod facts;
 mod insert;
+mod leases;
 mod newest;
 mod open;
 mod read;
@@ -25,17 +27,17 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::append::{Append, Appended, ReservationSet};
 use crate::error::{AppendError, OpenError, StoreError};
+use crate::lease::{self, Claim, Lease};
 use crate::limits;
-use crate::port::{Clock, Directory, EventStore};
+use crate::port::{Clock, Directory, EventStore, Leases};
 use crate::recorded::{Page, Position, ReadFilter, Recorded};
 use crate::subscription::{Commit, LIVE_COMMITS, Source, Subscription};
 
 pub use open::SqliteConfig;
-pub use writer::CommitHook;
 
 use read::Reader;
 use upkeep::Upkeep;
-use writer::{GROUP_BYTES, GROUP_EVENTS, Request, Writer};
+use writer::{GROUP_BYTES, GROUP_EVENTS, LeaseRequest, Request, Writer};
 
 /// The event store in a SQLite file. Clones are handles of the same store.
 #[derive(Clone)]
@@ -109,6 +111,11 @@ impl SqliteEventStore {
         self.reader.close().await;
     }
 
+    /// What is copied to another store.
+    pub(crate) fn export(&self) -> export::Export {
+        export::Export::new(self.reader.clone())
+    }
+
     /// Sends to the writer and waits for its answer.
     async fn request<T>(
         &self,
@@ -122,6 +129,14 @@ impl SqliteEventStore {
 
     async fn upkeep(&self, upkeep: Upkeep) -> Result<u64, StoreError> {
         let answer = self.request(|answer| Request::Upkeep { upkeep, answer }).await;
+        answer.unwrap_or_else(|unanswered| Err(unanswered.into()))
+    }
+
+    async fn about_leases<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> LeaseRequest,
+    ) -> Result<T, StoreError> {
+        let answer = self.request(|answer| Request::Leases(request(answer))).await;
         answer.unwrap_or_else(|unanswered| Err(unanswered.into()))
     }
 
@@ -302,6 +317,26 @@ impl Directory for SqliteEventStore {
         value: &str,
     ) -> Result<Option<String>, StoreError> {
         self.reader.holder(set, value).await
+    }
+}
+
+#[async_trait]
+impl Leases for SqliteEventStore {
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Lease>>, StoreError> {
+        lease::check(claims)?;
+        let claims = claims.to_vec();
+        self.about_leases(|answer| LeaseRequest::Claim { claims, answer }).await
+    }
+
+    async fn release(&self, holder: &str, held: &[(String, u64)]) -> Result<(), StoreError> {
+        lease::check_release(held)?;
+        let (holder, held) = (holder.to_owned(), held.to_vec());
+        self.about_leases(|answer| LeaseRequest::Release { holder, held, answer }).await
+    }
+
+    async fn leases(&self, prefix: &str) -> Result<Vec<Lease>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.about_leases(|answer| LeaseRequest::List { prefix, answer }).await
     }
 }
 

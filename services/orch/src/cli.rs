@@ -1,5 +1,7 @@
 //! The command line, as types.
 
+pub(crate) mod cluster;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -41,6 +43,27 @@ pub(crate) enum Command {
     Call(CallCommand),
     /// Read the log again
     Replay(ReplayArgs),
+    /// Run a control-plane of a cluster, or make its first owner
+    ControlPlane(Box<cluster::ControlPlaneArgs>),
+    /// Run a worker of a cluster
+    Worker(cluster::WorkerArgs),
+    /// Run an edge of a cluster
+    Edge(cluster::EdgeArgs),
+    /// Make the keys, certificates and passwords that the parts of a cluster share
+    Prepare(cluster::PrepareArgs),
+    /// Bring the tables of PostgreSQL to this version
+    Migrate(cluster::MigrateArgs),
+    /// The stream of published events
+    #[command(subcommand)]
+    Stream(cluster::StreamCommand),
+    /// The event store
+    #[command(subcommand)]
+    Store(cluster::StoreCommand),
+    /// The store of secrets
+    #[command(subcommand)]
+    Secrets(cluster::SecretsCommand),
+    /// Ask a service how it is; fails unless it is ready
+    Health(cluster::HealthArgs),
     /// Say what this machine lacks
     Doctor,
     /// A small MCP server over stdio, to try things with
@@ -188,6 +211,9 @@ pub(crate) enum ProjectCommand {
         /// What a changed definition of a tool leads to
         #[arg(long)]
         tool_pinning: Option<ToolPinning>,
+        /// Which calls are run again when nobody knows whether they ran
+        #[arg(long)]
+        retry_policy: Option<RetryPolicy>,
         #[command(flatten)]
         target: InProject,
     },
@@ -219,6 +245,16 @@ pub(crate) enum ToolPinning {
     Warn,
     /// Clients do not get the tool until an Owner approves
     Block,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RetryPolicy {
+    /// None
+    Never,
+    /// Those of tools that only read, resources and prompts
+    ReadOnly,
+    /// Besides, those of tools that may run twice
+    Idempotent,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,18 +1,29 @@
 //! One module for each command.
 
+mod announce;
+mod bootstrap;
 mod call;
 mod connect;
+mod control_plane;
 pub(crate) mod demo_server;
 mod doctor;
+mod edge;
+mod health;
 mod import;
 mod key;
 mod login;
+mod migrate;
+mod prepare;
 mod project;
 mod replay;
+mod secrets;
 mod server;
+mod store;
+mod stream;
 mod table;
 mod tool;
 mod up;
+mod worker;
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -71,6 +82,15 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Tool(command) => tool::run(command).await?,
         Command::Key(command) => key::run(command).await?,
         Command::Call(command) => call::run(command).await?,
+        Command::ControlPlane(args) => control_plane::run(*args).await?,
+        Command::Worker(args) => worker::run(args).await?,
+        Command::Edge(args) => edge::run(args).await?,
+        Command::Prepare(args) => prepare::run(&args)?,
+        Command::Migrate(args) => migrate::run(&args).await?,
+        Command::Stream(command) => stream::run(command).await?,
+        Command::Store(command) => store::run(command).await?,
+        Command::Secrets(command) => secrets::run(command).await?,
+        Command::Health(args) => health::run(&args).await?,
         Command::Replay(args) => return replay::run(args).await,
         Command::Doctor => return Ok(doctor::run()),
         Command::DemoServer | Command::Reaper { .. } => {}

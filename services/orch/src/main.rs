@@ -2,7 +2,9 @@
 
 mod cli;
 mod commands;
+mod config;
 mod remote;
+mod wiring;
 
 use std::process::ExitCode;
 

@@ -36,7 +36,7 @@ pub mod events {
 /// Internal: between services of version N and N-1.
 pub mod internal {
     /// Version 1.
-    #[expect(missing_docs, clippy::large_enum_variant, reason = "generated from proto/")]
+    #[expect(missing_docs, reason = "generated from proto/")]
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/mcp_orch.internal.v1.rs"));
     }

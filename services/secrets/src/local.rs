@@ -6,6 +6,7 @@
 //! secrets/key-check              recognizes a wrong key without opening a value
 //! secrets/<tenant>/<hash of path>/<version>.sealed
 //! secrets/<tenant>/<hash of path>/destroyed
+//! secrets/<tenant>/<hash of path>/path
 //! ```
 //!
 //! What always holds:
@@ -35,6 +36,26 @@ use self::sealing::Sealer;
 use self::shelf::Shelf;
 use crate::store::check_size;
 use crate::{SecretError, SecretPath, SecretRef, SecretStore, SecretValue};
+
+/// Why the paths of a local store cannot be listed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// Secrets whose paths were not written down when they were stored.
+    #[error(
+        "{count} secrets have no path written down, {} among them: they were stored by an older \
+         version; rotate them, or name them from the references in the log",
+        first.display()
+    )]
+    Unnamed {
+        /// The directory of one of them.
+        first: PathBuf,
+        /// How many there are.
+        count: usize,
+    },
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] SecretError),
+}
 
 const KEY_FILE: &str = "secrets.key";
 const ROOT: &str = "secrets";
@@ -69,6 +90,49 @@ impl LocalStore {
         let _lock = files::lock(&root.join(LOCK_FILE)).map_err(io)?;
         let sealer = unlock(&data_dir.join(KEY_FILE), &root)?;
         Ok(Self { inner: Arc::new(Inner { root, sealer, writer: Mutex::default() }) })
+    }
+
+    /// Every path that ever had a version, deleted ones included.
+    ///
+    /// # Errors
+    /// [`ListError::Unnamed`] where a secret was stored before paths were written down:
+    /// [`name`](Self::name) it.
+    pub async fn paths(&self) -> Result<Vec<SecretPath>, ListError> {
+        let inner = Arc::clone(&self.inner);
+        let found = off_the_runtime(move || shelf::all(&inner.root)).await?;
+        let (mut paths, mut unnamed) = (Vec::new(), Vec::new());
+        for found in found {
+            match found.path {
+                Some(path) => paths.push(path),
+                None => unnamed.push(found.directory),
+            }
+        }
+        match unnamed.first() {
+            None => Ok(paths),
+            Some(first) => Err(ListError::Unnamed { first: first.clone(), count: unnamed.len() }),
+        }
+    }
+
+    /// Writes the paths down of those among `candidates` that hold something. For directories of
+    /// before paths were written down: whoever knows the references names their paths.
+    ///
+    /// # Errors
+    /// [`SecretError::Unavailable`].
+    pub async fn name(
+        &self,
+        candidates: impl IntoIterator<Item = SecretPath>,
+    ) -> Result<(), SecretError> {
+        for path in candidates {
+            let name =
+                |shelf: Shelf<'_>| if shelf.is_there() { shelf.write_name() } else { Ok(()) };
+            self.write(&path, name).await?;
+        }
+        Ok(())
+    }
+
+    /// The highest version that was ever used at `path`, 0 if none was.
+    pub(crate) async fn last_used(&self, path: &SecretPath) -> Result<u32, SecretError> {
+        self.read(path, |shelf| shelf.last_used()).await
     }
 
     async fn read<T: Send + 'static>(
@@ -140,17 +204,26 @@ impl SecretStore for LocalStore {
         self.write(path, move |shelf| shelf.put(&value)).await
     }
 
+    async fn create_once(
+        &self,
+        path: &SecretPath,
+        value: SecretValue,
+    ) -> Result<(SecretRef, SecretValue), SecretError> {
+        check_size(&value)?;
+        self.write(path, move |shelf| match shelf.latest() {
+            Err(SecretError::NotFound) => Ok((shelf.put(&value)?, value)),
+            found => found,
+        })
+        .await
+    }
+
     async fn resolve(&self, reference: &SecretRef) -> Result<SecretValue, SecretError> {
         let version = reference.version();
         self.read(reference.path(), move |shelf| shelf.resolve(version)).await
     }
 
     async fn latest(&self, path: &SecretPath) -> Result<(SecretRef, SecretValue), SecretError> {
-        self.read(path, |shelf| {
-            let version = shelf.versions()?.pop().ok_or(SecretError::NotFound)?;
-            Ok((shelf.reference(version), shelf.resolve(version)?))
-        })
-        .await
+        self.read(path, |shelf| shelf.latest()).await
     }
 
     async fn versions(&self, path: &SecretPath) -> Result<Vec<u32>, SecretError> {

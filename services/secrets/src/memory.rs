@@ -20,6 +20,18 @@ struct Secret {
     values: BTreeMap<u32, SecretValue>,
 }
 
+impl Secret {
+    /// Keeps the value, and says under which version.
+    fn put(&mut self, value: SecretValue) -> u32 {
+        self.last_version += 1;
+        self.values.insert(self.last_version, value);
+        while self.values.len() > MAX_VERSIONS {
+            self.values.pop_first();
+        }
+        self.last_version
+    }
+}
+
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
@@ -35,14 +47,23 @@ impl MemoryStore {
 impl SecretStore for MemoryStore {
     async fn put(&self, path: &SecretPath, value: SecretValue) -> Result<SecretRef, SecretError> {
         check_size(&value)?;
+        let version = self.secrets().entry(path.clone()).or_default().put(value);
+        Ok(SecretRef::held(path.clone(), version))
+    }
+
+    async fn create_once(
+        &self,
+        path: &SecretPath,
+        value: SecretValue,
+    ) -> Result<(SecretRef, SecretValue), SecretError> {
+        check_size(&value)?;
         let mut secrets = self.secrets();
         let secret = secrets.entry(path.clone()).or_default();
-        secret.last_version += 1;
-        secret.values.insert(secret.last_version, value);
-        while secret.values.len() > MAX_VERSIONS {
-            secret.values.pop_first();
-        }
-        Ok(SecretRef::held(path.clone(), secret.last_version))
+        let (version, value) = match secret.values.last_key_value() {
+            Some((version, value)) => (*version, value.clone()),
+            None => (secret.put(value.clone()), value),
+        };
+        Ok((SecretRef::held(path.clone(), version), value))
     }
 
     async fn resolve(&self, reference: &SecretRef) -> Result<SecretValue, SecretError> {

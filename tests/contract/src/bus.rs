@@ -6,6 +6,7 @@
 
 mod events;
 mod exchanges;
+pub mod memory;
 mod presence;
 mod pressure;
 
@@ -77,10 +78,46 @@ macro_rules! bus_contract {
             a_presence_value_above_the_limit_is_refused
         }
     };
-    ($fresh:expr; $($case:ident)*) => {$(
+    ($fresh:expr; $($case:ident)*) => {
+        /// What was run, to compare adapters.
+        pub(crate) const CASES: &[&str] = &[$(stringify!($case)),*];
+        $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             let case = async { $crate::bus::$case($fresh.await).await };
+            tokio::time::timeout(std::time::Duration::from_secs(30), case)
+                .await
+                .expect("the case ends in time");
+        }
+    )*};
+}
+
+/// Makes one test of each case, run on the two [`SharedMemory`](bus::SharedMemory) that `$fresh`
+/// resolves to: the same memory, as two processes see it.
+#[macro_export]
+macro_rules! shared_memory_contract {
+    ($fresh:expr) => {
+        $crate::shared_memory_contract! { $fresh;
+            what_one_wrote_everybody_reads
+            a_write_that_expects_nothing_finds_nothing
+            a_stale_revision_is_refused
+            of_concurrent_writes_one_wins
+            a_removed_key_begins_anew
+            a_value_above_the_limit_is_refused
+            keys_are_apart_from_each_other
+            a_trail_keeps_the_order_of_each_writer
+            a_trail_keeps_its_latest_entries
+            a_dropped_trail_is_empty_and_others_are_not
+            an_entry_above_the_limit_is_refused
+        }
+    };
+    ($fresh:expr; $($case:ident)*) => {
+        /// What was run, to compare adapters.
+        pub(crate) const CASES: &[&str] = &[$(stringify!($case)),*];
+        $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let case = async { $crate::bus::memory::$case($fresh.await).await };
             tokio::time::timeout(std::time::Duration::from_secs(30), case)
                 .await
                 .expect("the case ends in time");

@@ -14,24 +14,28 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use domain::{EventId, StreamId, StreamKind, TenantId, Timestamp};
 use event_store::{
-    Append, Appended, Clock, Directory, EventStore, Expected, NewEvent, ReadFilter, Recorded,
+    Append, Appended, Clock, Directory, EventStore, Expected, Leases, NewEvent, ReadFilter,
+    Recorded,
 };
 use uuid::Uuid;
 
 pub mod appending;
 pub mod bodies;
 pub mod concurrency;
+pub mod fencing;
 pub mod following;
 pub mod idempotency;
+pub mod leases;
 pub mod limits;
+pub mod placed;
 pub mod reading;
 pub mod reservations;
 pub mod restart;
 pub mod scripts;
 
-/// Both ports of an event store.
-pub trait Store: EventStore + Directory {}
-impl<T: EventStore + Directory> Store for T {}
+/// The ports of an event store.
+pub trait Store: EventStore + Directory + Leases {}
+impl<T: EventStore + Directory + Leases> Store for T {}
 
 /// Starts an event store for one case.
 #[async_trait]
@@ -39,8 +43,13 @@ pub trait Adapter: Sized + Send {
     /// An empty store with this clock.
     async fn start(clock: Clock) -> Self;
 
-    /// The running store.
-    fn store(&self) -> Arc<dyn Store>;
+    /// The running store as it is.
+    fn raw(&self) -> Arc<dyn Store>;
+
+    /// The running store, of which each append is answered with its position.
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(placed::Placed(self.raw()))
+    }
 
     /// Ends the store in an orderly way and starts it on what it kept. An adapter that keeps
     /// nothing goes on as it is.
@@ -60,6 +69,11 @@ impl TestClock {
     /// Sets the clock, forwards or backwards.
     pub fn set(&self, seconds: i64) {
         self.0.store(seconds, Ordering::SeqCst);
+    }
+
+    /// Sets the clock forwards.
+    pub fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
     /// The clock as the store takes it.
@@ -236,6 +250,23 @@ suite! { $
         writers_on_hot_streams_leave_no_gap_and_no_inversion
         followers_under_load_miss_nothing
         no_update_is_lost;
+    leases:
+        a_free_lease_is_taken_and_renewed
+        the_lease_of_another_is_not_granted
+        an_expired_lease_is_taken_with_the_next_epoch
+        a_lease_that_is_given_up_is_free_at_once
+        leases_are_listed_by_their_prefix
+        the_claims_of_one_call_are_for_themselves
+        a_race_for_a_lease_has_one_winner
+        epochs_go_on_after_a_restart
+        a_claim_that_is_too_large_is_refused;
+    fencing:
+        the_holder_of_a_lease_appends
+        a_stale_epoch_is_refused
+        a_lease_that_was_given_up_fences_from_its_next_holding_on
+        a_stale_retry_of_what_was_written_is_answered
+        a_fenced_append_leaves_its_neighbours
+        a_lease_that_nobody_held_fences_nothing;
     restart:
         everything_is_there_after_a_restart
         a_retry_after_a_restart_is_one_append;
@@ -249,8 +280,10 @@ mod tests {
             include_str!("event_store/appending.rs"),
             include_str!("event_store/bodies.rs"),
             include_str!("event_store/concurrency.rs"),
+            include_str!("event_store/fencing.rs"),
             include_str!("event_store/following.rs"),
             include_str!("event_store/idempotency.rs"),
+            include_str!("event_store/leases.rs"),
             include_str!("event_store/limits.rs"),
             include_str!("event_store/reading.rs"),
             include_str!("event_store/reservations.rs"),

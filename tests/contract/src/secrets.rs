@@ -37,6 +37,9 @@ async fn put(store: &Fresh, at: &SecretPath, text: &str) -> SecretRef {
     store.put(at, value(text)).await.expect("put")
 }
 
+/// How many cases the suite has, for every adapter.
+pub const CASES: usize = 17;
+
 /// What is put resolves by its reference, rebuilt from stored parts.
 pub async fn what_is_put_resolves(store: Fresh) {
     let reference = put(&store, &path("server/1/launch"), "hunter2").await;
@@ -185,6 +188,52 @@ pub async fn concurrent_puts_get_distinct_versions(store: Fresh) {
     assert_eq!(versions, (1..=20).collect());
 }
 
+/// The first caller's value stands, whatever the later ones bring.
+pub async fn what_is_created_once_stays(store: Fresh) {
+    let at = path("edge/state-key");
+    let made = store.create_once(&at, value("one")).await.expect("created");
+    assert_eq!(made, (SecretRef::of(at.clone(), 1).expect("a reference"), value("one")));
+    assert_eq!(store.create_once(&at, value("two")).await, Ok(made));
+    assert_eq!(store.versions(&at).await, Ok(vec![1]));
+    let above = SecretValue::from(vec![7; SecretValue::MAX_BYTES + 1]);
+    let refused = store.create_once(&path("b"), above).await;
+    assert!(matches!(refused, Err(SecretError::TooLarge { .. })), "{refused:?}");
+}
+
+/// A rotation is what counts from then on.
+pub async fn creating_once_finds_the_newest_version(store: Fresh) {
+    put(&store, &path("a"), "one").await;
+    let second = put(&store, &path("a"), "two").await;
+    let found = store.create_once(&path("a"), value("three")).await;
+    assert_eq!(found, Ok((second, value("two"))));
+}
+
+/// What was deleted is made anew, under a number of its own.
+pub async fn creating_once_after_a_deletion_goes_on_numbering(store: Fresh) {
+    put(&store, &path("a"), "one").await;
+    store.delete(&path("a")).await.expect("deleted");
+    let made = store.create_once(&path("a"), value("two")).await.expect("created");
+    assert_eq!((made.0.version(), made.1), (2, value("two")));
+}
+
+/// Several processes start at once, and go on with one key.
+pub async fn concurrent_first_creations_agree(store: Fresh) {
+    let creations = (0..20).map(|number: u32| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            store.create_once(&path("a"), value(&number.to_string())).await.expect("created")
+        })
+    });
+    let mut results = Vec::new();
+    for task in creations.collect::<Vec<_>>() {
+        results.push(task.await.expect("created"));
+    }
+    assert!(results.iter().all(|result| *result == results[0]), "{results:?}");
+    assert_eq!(results[0].0.version(), 1);
+    assert_eq!(store.versions(&path("a")).await, Ok(vec![1]));
+    assert_eq!(store.resolve(&results[0].0).await.as_ref(), Ok(&results[0].1));
+}
+
 /// While a secret is rotated, its readers find one version or the next, never nothing.
 pub async fn readers_never_see_half_a_put(store: Fresh) {
     put(&store, &path("a"), "1").await;
@@ -238,11 +287,20 @@ macro_rules! secret_store_contract {
             values_have_a_limit
             versions_have_a_limit
             concurrent_puts_get_distinct_versions
+            what_is_created_once_stays
+            creating_once_finds_the_newest_version
+            creating_once_after_a_deletion_goes_on_numbering
+            concurrent_first_creations_agree
             readers_never_see_half_a_put
             no_debug_or_display_shows_a_value
         }
     };
-    ($fresh:expr; $($case:ident)*) => {$(
+    ($fresh:expr; $($case:ident)*) => {
+        #[test]
+        fn no_case_of_the_suite_is_left_out() {
+            assert_eq!([$(stringify!($case)),*].len(), $crate::secrets::CASES);
+        }
+        $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $case() {
             let case = async {
@@ -253,5 +311,6 @@ macro_rules! secret_store_contract {
                 .await
                 .expect("the case ends in time");
         }
-    )*};
+        )*
+    };
 }

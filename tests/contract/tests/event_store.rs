@@ -1,4 +1,4 @@
-//! The event store's contract, on each adapter, and that both tell the same of any script.
+//! The event store's contract, on each adapter, and that all tell the same of any script.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Adapter for Memory {
         Self(MemoryEventStore::new(clock))
     }
 
-    fn store(&self) -> Arc<dyn Store> {
+    fn raw(&self) -> Arc<dyn Store> {
         Arc::new(self.0.clone())
     }
 
@@ -49,7 +49,7 @@ impl Adapter for Sqlite {
         Self::open(TempDir::new().expect("a directory"), clock).await
     }
 
-    fn store(&self) -> Arc<dyn Store> {
+    fn raw(&self) -> Arc<dyn Store> {
         Arc::new(self.store.clone())
     }
 
@@ -58,6 +58,9 @@ impl Adapter for Sqlite {
         Self::open(self.directory, self.clock).await
     }
 }
+
+#[path = "event_store/postgres.rs"]
+mod on_postgres;
 
 mod memory {
     use super::Memory;
@@ -71,9 +74,16 @@ mod sqlite {
     contract::event_store_suite!(Sqlite);
 }
 
+mod postgres {
+    use super::on_postgres::Database;
+
+    contract::event_store_suite!(Database);
+}
+
 #[test]
 fn every_adapter_runs_every_case() {
     assert_eq!(memory::RUN, CASES.len());
+    assert_eq!(postgres::RUN, CASES.len());
     assert_eq!(sqlite::RUN, CASES.len());
 }
 
@@ -108,25 +118,35 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-#[test]
-fn any_script_has_the_same_outcome_on_both_adapters() {
+/// Runs scripts in memory and on another adapter.
+fn compare<A: Adapter>(cases: u32) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&prop::collection::vec(step(), 1..25), |steps| {
-            let (memory, sqlite) = runtime.block_on(async {
+            let (in_memory, on_it) = runtime.block_on(async {
                 let clock = TestClock::at(0);
                 let memory = Memory::start(clock.clock()).await;
                 let in_memory = run(&*memory.store(), &clock, &steps).await;
                 clock.set(0);
-                let sqlite = Sqlite::start(clock.clock()).await;
-                (in_memory, run(&*sqlite.store(), &clock, &steps).await)
+                let adapter = A::start(clock.clock()).await;
+                (in_memory, run(&*adapter.store(), &clock, &steps).await)
             });
-            for (memory, sqlite) in memory.iter().zip(&sqlite) {
-                proptest::prop_assert_eq!(memory, sqlite);
+            for (in_memory, on_it) in in_memory.iter().zip(&on_it) {
+                proptest::prop_assert_eq!(in_memory, on_it);
             }
-            proptest::prop_assert_eq!(memory.len(), sqlite.len());
+            proptest::prop_assert_eq!(in_memory.len(), on_it.len());
             Ok(())
         })
         .expect("the same outcome");
+}
+
+#[test]
+fn any_script_has_the_same_outcome_on_sqlite() {
+    compare::<Sqlite>(48);
+}
+
+#[test]
+fn any_script_has_the_same_outcome_on_postgres() {
+    compare::<on_postgres::Database>(8);
 }

@@ -145,6 +145,39 @@ async fn two_stores_on_one_directory_share_the_numbering() {
 }
 
 #[tokio::test]
+async fn two_stores_on_one_directory_agree_on_a_first_creation() {
+    let seat = Seat::new();
+    let stores = [seat.store.clone(), seat.reopen().unwrap()];
+    let creations = (0..20).map(|number: usize| {
+        let store = stores[number % 2].clone();
+        let mine = value(&number.to_string());
+        tokio::spawn(async move { store.create_once(&path("a"), mine).await.unwrap() })
+    });
+    let mut found = Vec::new();
+    for creation in creations.collect::<Vec<_>>() {
+        found.push(creation.await.unwrap());
+    }
+    assert!(found.iter().all(|one| *one == found[0]), "{found:?}");
+    assert_eq!(seat.versions(&path("a")).await, Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn every_path_that_was_ever_used_is_listed() {
+    let seat = Seat::new();
+    assert_eq!(seat.paths().await, Ok(Vec::new()));
+    let elsewhere = secrets::SecretPath::new(contract::secrets::tenant(2), "a/b").unwrap();
+    let mut expected = vec![path("a"), path("a/b"), path("A"), elsewhere];
+    for path in &expected {
+        seat.put(path, value("hunter2")).await.unwrap();
+    }
+    seat.delete(&path("a")).await.unwrap();
+    let mut listed = seat.reopen().unwrap().paths().await.unwrap();
+    expected.sort();
+    listed.sort();
+    assert_eq!(listed, expected);
+}
+
+#[tokio::test]
 async fn no_file_holds_a_value_and_all_are_the_owners_alone() {
     let seat = Seat::new();
     let canary = "canary-7f3a-91be-4420-secret-value";

@@ -15,10 +15,11 @@ const REFUSED: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
-    /// It answers.
+    /// It takes entries.
     #[default]
     Open,
-    /// It answers, and its store does not: an empty request would not notice when it does again.
+    /// It answers, and its store did not, or was not asked since it was away: an empty request
+    /// would not notice when it does again.
     RefusedUntil(Instant),
     /// Nobody answers: it is asked in the background.
     Away,
@@ -44,11 +45,24 @@ impl Reach {
         }
     }
 
+    /// Whether the last entry that was sent was taken.
+    pub(super) fn is_sure(&self) -> bool {
+        matches!(*self.state(), State::Open)
+    }
+
     /// Takes in how a request ended.
     pub(super) fn learn(&self, answer: &Answer) {
         let next = match answer {
             Ok(outcomes) if outcomes.iter().any(is_unavailable) => {
                 State::RefusedUntil(Instant::now() + REFUSED)
+            }
+            Ok(outcomes) if outcomes.is_empty() => {
+                // It is back; nothing is said of its store.
+                let mut state = self.state();
+                if matches!(*state, State::Away) {
+                    *state = State::RefusedUntil(Instant::now());
+                }
+                return;
             }
             Ok(_) => State::Open,
             Err(JournalError::Unavailable(_)) => State::Away,

@@ -10,11 +10,16 @@ use tokio::time::Instant;
 
 use super::queues::Answer;
 use super::{JournalError, JournalOutcome};
+use crate::hedge::{self, Patience};
 use crate::subject;
 
 /// First pause before a repetition; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// When another control-plane is asked: an entry that reaches two of them is recorded once, but it
+/// is work for both.
+const PATIENCE: Patience = Patience { first: Duration::from_millis(400), growth: 1.5 };
 
 /// Growing pauses between attempts.
 pub(super) struct Pauses(Duration);
@@ -39,8 +44,9 @@ pub(super) async fn send(bus: &dyn Bus, request: &JournalRequest, limit: Duratio
     let mut pauses = Pauses::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let refusal = match bus.request(&subject::journal(), payload.clone(), left).await {
-            Ok(answer) => return read(answer, request.entries.len()),
+        let asked = hedge::request(bus, &subject::journal(), &payload, left, PATIENCE).await;
+        let refusal = match asked {
+            Ok((answer, _)) => return read(answer, request.entries.len()),
             Err(refusal) => refusal,
         };
         let again = match refusal {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Notice, Shared, snapshot};
 use crate::clock::Clock;
+use crate::jitter::Jitter;
 use crate::subject;
 
 /// Most published events that wait while a snapshot is read.
@@ -24,6 +25,9 @@ const BEAT_CAPACITY: usize = 16;
 /// First pause before asking again; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// Over so long those who miss the same event are spread: they would all ask at once.
+const SPREAD: Duration = Duration::from_millis(500);
 
 /// How often it is looked at whether what is missing has come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -43,18 +47,20 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     let following = async {
+        let mut jitter = Jitter::of(source.bus.instance());
         let mut pause = MIN_PAUSE;
         loop {
             match follow(&shared, &source, &ready).await {
                 Ok(reason) => {
                     tracing::info!(reason, service = source.service, "asking for a new snapshot");
                     pause = MIN_PAUSE;
+                    tokio::time::sleep(SPREAD.mul_f64(jitter.next())).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, service = source.service, "no snapshot, trying again");
                 }
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause.mul_f64(0.5 + jitter.next() / 2.0)).await;
             pause = (pause * 2).min(MAX_PAUSE);
         }
     };

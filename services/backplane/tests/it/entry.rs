@@ -18,6 +18,7 @@ fn entry(kind: StreamKind, event: Event, body: Body) -> Entry {
         event_id: EventId::from_uuid(Uuid::from_u128(2)),
         occurred_at: Timestamp::from_micros(1_795_000_000_000_000),
         actor: Actor::ApiKey(ApiKeyId::from_uuid(Uuid::from_u128(3))),
+        epoch: 7,
         event,
         body,
     }
@@ -51,6 +52,7 @@ fn finished() -> Event {
         body_masked: true,
         client: "cursor".to_owned(),
         mcp_session: "s".to_owned(),
+        attempts: 1,
     }))
 }
 
@@ -68,7 +70,7 @@ fn all() -> Vec<Entry> {
     };
     let body =
         Body::Call { arguments: Bytes::from_static(b"{}"), result: Bytes::from_static(b"[1]") };
-    let started = CallEvent::Started(CallStarted { subject: subject() });
+    let started = CallEvent::Started(CallStarted { subject: subject(), edge: "edge-1".to_owned() });
     vec![
         entry(StreamKind::Call, Event::Call(started), Body::None),
         entry(StreamKind::Call, finished(), body),

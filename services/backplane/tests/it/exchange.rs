@@ -8,8 +8,8 @@ use bus::{Bus, BusError, InProcessBus, Server};
 use bytes::Bytes;
 use domain::ServerId;
 use proto::internal::v1::{
-    ExchangeOpen, Finished, Interest, InterestDone, Notification, Paused, ServerRequest,
-    SessionCatalogue, finished, interest,
+    ExchangeKind, ExchangeOpen, Finished, Interest, InterestDone, Notification, Paused,
+    ServerRequest, SessionCatalogue, finished, interest,
 };
 use uuid::Uuid;
 
@@ -33,6 +33,10 @@ fn answer() -> Finished {
     Finished { answer: Some(result), ..Finished::default() }
 }
 
+fn progress(n: u8) -> Notification {
+    Notification { method: "notifications/progress".to_owned(), params: Bytes::from(vec![n]) }
+}
+
 async fn opened(bus: &InProcessBus, server: &mut Server) -> (Exchange, Answering) {
     let exchange = Exchange::open(bus, SERVER, &request()).await.unwrap();
     let incoming = soon("the request", server.accept()).await.unwrap();
@@ -45,10 +49,6 @@ async fn opened(bus: &InProcessBus, server: &mut Server) -> (Exchange, Answering
 async fn notifications_come_in_order_before_the_answer() {
     let (bus, mut server) = owned().await;
     let (exchange, answering) = opened(&bus, &mut server).await;
-    let progress = |n: u8| Notification {
-        method: "notifications/progress".to_owned(),
-        params: Bytes::from(vec![n]),
-    };
     for n in 0..3 {
         answering.notify(progress(n)).await.unwrap();
     }
@@ -177,4 +177,52 @@ async fn follow_ups_that_cannot_be_read_are_passed_over() {
     client.send(Bytes::from_static(&[0xFA, 0x06, 0x00])).await.unwrap();
     drop(client);
     assert_eq!(soon("the leave", answering.next_follow_up()).await, None);
+}
+
+#[tokio::test]
+async fn numbers_are_counted_for_an_adoption() {
+    let (bus, mut server) = owned().await;
+    let (exchange, answering) = opened(&bus, &mut server).await;
+    assert_eq!(exchange.last_number(), 0);
+    for number in [1, 2] {
+        answering.send(Frame::Notification(progress(7)).encode(number)).await.unwrap();
+        assert_eq!(exchange.next().await, Ok(Frame::Notification(progress(7))));
+        assert_eq!(exchange.last_number(), number);
+    }
+    // A question that is put again has its own number.
+    answering.send(Frame::Request(ServerRequest::default()).encode(1)).await.unwrap();
+    exchange.next().await.unwrap();
+    assert_eq!(exchange.last_number(), 2);
+
+    let tenant = domain::TenantId::SYSTEM;
+    let adopted = Exchange::adopt(&bus, SERVER, tenant, "call-1", 2).await.unwrap();
+    assert_eq!(adopted.last_number(), 2);
+    let incoming = soon("the adoption", server.accept()).await.unwrap();
+    let (open, _) = Answering::accept(incoming).unwrap();
+    assert_eq!((open.kind(), open.after_frame), (ExchangeKind::Adoption, 2));
+    assert_eq!((open.tenant, open.call_id), (tenant.to_string(), "call-1".to_owned()));
+    assert_eq!(open.server, SERVER.to_string());
+}
+
+#[tokio::test]
+async fn only_who_has_the_last_frame_of_a_kept_call_says_that_it_is_taken() {
+    for (orphan_ms, reads_the_end, taken) in
+        [(60_000, true, Some("taken")), (60_000, false, None), (0, true, None)]
+    {
+        let (bus, mut server) = owned().await;
+        let open = ExchangeOpen { orphan_ms, ..request() };
+        let exchange = Exchange::open(&bus, SERVER, &open).await.unwrap();
+        let incoming = soon("the request", server.accept()).await.unwrap();
+        let (_, answering) = Answering::accept(incoming).unwrap();
+        answering.send(Frame::Finished(answer()).encode(1)).await.unwrap();
+        if reads_the_end {
+            assert_eq!(exchange.next().await, Ok(Frame::Finished(answer())));
+        }
+        drop(exchange);
+        let said = soon("the leave", answering.cancelled()).await;
+        assert_eq!(said.as_deref(), taken, "{orphan_ms} {reads_the_end}");
+        if taken.is_some() {
+            assert_eq!(soon("the leave", answering.next_follow_up()).await, None);
+        }
+    }
 }

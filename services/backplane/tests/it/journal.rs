@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::outage::Outage;
 use crate::record::{Record, open_gate, serve, takes};
 use crate::wait::{soon, until};
 
@@ -244,6 +245,9 @@ async fn calls_that_wait_for_their_record_are_not_begun_while_it_is_away() {
     serve(&bus, &record, &open_gate(), takes).await;
     until("it is noticed that it is back", || journal.can_record(tenant(1))).await;
     assert!(record.ids().is_empty(), "it was asked with nothing to record");
+    assert!(!journal.is_sure(), "its store may be away");
+    assert_eq!(journal.record(vec![entry(2)]).await, Ok(vec![JournalOutcome::Recorded]));
+    assert!(journal.is_sure());
 }
 
 #[tokio::test]
@@ -258,6 +262,7 @@ async fn a_record_without_its_store_is_tried_again_after_a_while() {
     assert!(matches!(outcomes.as_slice(), [JournalOutcome::Refused { .. }]), "{outcomes:?}");
     assert!(!journal.can_record(tenant(1)));
     until("somebody may try", || journal.can_record(tenant(1))).await;
+    assert!(!journal.is_sure());
     assert_eq!(journal.record(vec![entry(1)]).await, Ok(vec![JournalOutcome::Recorded]));
     assert!(journal.can_record(tenant(1)));
 }
@@ -315,4 +320,38 @@ async fn what_is_queued_at_a_stop_is_still_sent() {
     }
     shutdown.cancel();
     until("all are recorded", || record.ids().len() == 300).await;
+}
+
+#[tokio::test]
+async fn what_is_queued_while_the_bus_is_away_is_recorded_once_it_is_back() {
+    let bus = InProcessBus::default();
+    let (outage, record) = (Outage::over(bus.clone()), Arc::<Record>::default());
+    let config = JournalConfig { tenant_entries: 100, ..impatient() };
+    let journal = Journal::start(Arc::new(outage.clone()), config, CancellationToken::new());
+    serve(&bus, &record, &open_gate(), takes).await;
+    outage.begin();
+    assert!(journal.record(vec![entry(500)]).await.is_err(), "who waits is told");
+    until("it is known", || !journal.can_record(tenant(1))).await;
+    for number in 0..100 {
+        journal.queue(entry(number)).unwrap();
+    }
+    assert_eq!(journal.queue(entry(100)), Err(Full), "it does not grow without end");
+    outage.end();
+    soon("flush", journal.flush()).await;
+    assert_eq!(record.ids(), (0..100).map(id).collect::<Vec<_>>());
+    until("it is noticed that it is back", || journal.can_record(tenant(1))).await;
+    assert_eq!(journal.record(vec![entry(101)]).await, Ok(vec![JournalOutcome::Recorded]));
+}
+
+#[tokio::test]
+async fn one_who_stands_still_keeps_nobody_from_recording() {
+    let Setup { bus, record, journal, .. } = setup(JournalConfig::default());
+    let still = Arc::new(Semaphore::new(0));
+    serve(&bus, &record, &still, takes).await;
+    serve(&bus, &record, &open_gate(), takes).await;
+    for number in 0..4 {
+        let outcomes = soon("record", journal.record(vec![entry(number)])).await;
+        assert_eq!(outcomes, Ok(vec![JournalOutcome::Recorded]), "{number}");
+    }
+    assert_eq!(record.ids().len(), 4, "each once");
 }

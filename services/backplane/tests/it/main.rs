@@ -7,6 +7,8 @@ mod catalogue;
 mod entry;
 mod exchange;
 mod journal;
+mod lease;
+mod outage;
 mod record;
 mod replica;
 mod wait;

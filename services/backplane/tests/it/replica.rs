@@ -11,6 +11,7 @@ use proto::internal::v1::StoredEvent;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::outage::Outage;
 use crate::wait::{soon, until};
 use crate::world::{World, project, server};
 
@@ -226,4 +227,20 @@ async fn a_stop_is_told_to_who_waits() {
     let replica = Replica::start(bus, "edge", world.clock(), shutdown.clone());
     shutdown.cancel();
     assert_eq!(soon("the stop", replica.ready()).await, Err(Stopped));
+}
+
+#[tokio::test]
+async fn a_bus_that_is_away_is_waited_for() {
+    let world = World::new();
+    world.append_server(1, "files");
+    world.serve_snapshots().await;
+    let outage = Outage::over(world.bus.clone());
+    outage.begin();
+    let bus = Arc::new(outage.clone());
+    let replica = Replica::start(bus, "edge", world.clock(), CancellationToken::new());
+    tokio::task::yield_now().await;
+    assert!(!replica.is_ready() && world.snapshots() == 0);
+    outage.end();
+    soon("ready", replica.ready()).await.unwrap();
+    assert_eq!(names(&replica), ["files"]);
 }

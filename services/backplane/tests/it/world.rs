@@ -111,6 +111,7 @@ impl World {
             read_timeout_s: None,
             auto_approve: vec![],
             isolation: Isolation::default(),
+            placement_labels: Default::default(),
         };
         let name = ServerName::parse("name", name).unwrap();
         let event = ServerEvent::Registered { project: project(), name, config, disabled: true };

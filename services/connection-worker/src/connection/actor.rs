@@ -1,9 +1,10 @@
 //! Keeps one server's connection up.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use backplane::{Clock, Journal, ReplicaHandle};
+use backplane::{Clock, Journal, LeaseHandle, ReplicaHandle};
 use bus::Bus;
 use domain::connection::{ConnectionState, Observation};
 use mcp::client::{CloseCause, Events};
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::backoff::Backoff;
 use crate::config::WorkerConfig;
+use crate::exchange::Lines;
 use crate::session::Projects;
 use crate::stdio::Process;
 use crate::worker::{EventIds, Random};
@@ -29,6 +31,8 @@ use crate::worker::{EventIds, Random};
 /// For so long a start that nobody waits for counts against the limit of starts: one that hangs
 /// holds up no other for longer.
 const START_SHARE: Duration = Duration::from_secs(5);
+/// The longest wait for a store of secrets that is away.
+const STORE_WAIT: Duration = Duration::from_secs(5);
 /// How long the closing of a connection may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -39,6 +43,7 @@ pub(crate) struct ActorDeps {
     pub(crate) dialer: Dialer,
     pub(crate) journal: Journal,
     pub(crate) replica: ReplicaHandle,
+    pub(crate) lease: LeaseHandle,
     pub(crate) clock: Clock,
     pub(crate) event_ids: EventIds,
     pub(crate) random: Random,
@@ -46,6 +51,10 @@ pub(crate) struct ActorDeps {
     pub(crate) starts: Semaphore,
     /// How many connections of single clients each project may still have.
     pub(crate) projects: Projects,
+    /// Calls that other edges may adopt.
+    pub(crate) lines: Arc<Lines>,
+    /// How many requests are under way.
+    pub(crate) under_way: Arc<AtomicUsize>,
     /// What is to end before the worker does.
     pub(crate) tasks: TaskTracker,
 }
@@ -87,7 +96,7 @@ impl Actor {
         stands: Arc<Notify>,
         stop: CancellationToken,
     ) -> Self {
-        let observer = Observer::new(&deps, &slot.spec);
+        let observer = Observer::new(&deps, &slot.spec, deps.lease.clone());
         let report = watch::Sender::new(Report::default());
         // Not among the tasks that end before the worker: the record may be away.
         tokio::spawn(observer.run(report.subscribe()));
@@ -110,7 +119,7 @@ impl Actor {
                 cause,
                 "connection failed"
             );
-            let wait = self.backoff.failed((self.deps.random)());
+            let wait = self.wait(&cause);
             somebody_waits = tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = sleep(wait) => false,
@@ -139,6 +148,13 @@ impl Actor {
                 End::Failed(cause)
             }
         }
+    }
+
+    /// How long until the next try. A store of secrets that is away concerns all servers alike,
+    /// and none of them longer than the store: it is asked again soon.
+    fn wait(&mut self, cause: &str) -> Duration {
+        let wait = self.backoff.failed((self.deps.random)());
+        if cause.starts_with(super::dial::STORE_UNAVAILABLE) { wait.min(STORE_WAIT) } else { wait }
     }
 
     /// Sets the connection up. Where nobody waits, it has its turn among the others.
@@ -230,10 +246,7 @@ impl Actor {
                 () = listen::pump(&self.slot, link, &self.slot.board, events, lists) => {}
             }
         };
-        if timeout(self.deps.config.grace, drained).await.is_err() {
-            let server = self.slot.spec.server;
-            tracing::warn!(%server, "exchanges cut off at the end of the grace period");
-        }
+        self.slot.within_grace(self.deps.config.grace, drained).await;
     }
 
     fn fail(&self, cause: &str, fail_fast_until: Option<Instant>) {

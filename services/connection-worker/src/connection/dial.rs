@@ -22,6 +22,9 @@ use crate::stdio::{Process, StderrRing};
 
 pub(crate) use self::child::Spare;
 
+/// Why no connection can be set up while nobody opens its secrets.
+pub(super) const STORE_UNAVAILABLE: &str = "the secret store is unavailable";
+
 /// How far setting up came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -157,6 +160,12 @@ impl Dialer {
                     failed(match error {
                         SecretError::NotFound => {
                             "the server's secret values are gone: save the server again".to_owned()
+                        }
+                        // Where and how it cannot be reached is the operator's to know.
+                        SecretError::Unavailable { detail } => {
+                            let server = spec.server;
+                            tracing::warn!(%server, detail, "the secret store is unavailable");
+                            STORE_UNAVAILABLE.to_owned()
                         }
                         other => other.to_string(),
                     })

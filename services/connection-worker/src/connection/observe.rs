@@ -1,13 +1,14 @@
 //! Writes what was seen of a connection to the record.
 //!
 //! What always holds: the record has the latest state in the end, however long it was away; what
-//! came and went meanwhile is passed over; a state that says nothing new is not written.
+//! came and went meanwhile is passed over; a state that says nothing new is not written; nothing is
+//! written of a server that this worker does not own, and the record refuses what is late.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use backplane::entry::{Body, Entry};
-use backplane::{Clock, Journal, JournalOutcome};
+use backplane::entry::{Body, Entry, FENCED};
+use backplane::{Clock, Journal, JournalOutcome, LeaseHandle, Owned, ReplicaHandle};
 use bytes::Bytes;
 use domain::connection::{CatalogueSummary, Observation};
 use domain::event::ConnectionEvent;
@@ -38,6 +39,11 @@ pub(crate) struct Report {
 pub(crate) struct Observer {
     /// Whose connection it is.
     spec: Arc<ConnectionSpec>,
+    lease: LeaseHandle,
+    /// Under which the last entry was written; what is in the record since is not known after
+    /// another one.
+    epoch: u64,
+    replica: ReplicaHandle,
     journal: Journal,
     clock: Clock,
     event_ids: EventIds,
@@ -57,11 +63,14 @@ enum News {
 }
 
 impl Observer {
-    /// Goes on from what the record has.
-    pub(crate) fn new(deps: &ActorDeps, spec: &Arc<ConnectionSpec>) -> Self {
+    /// Goes on from what the record has, and writes while `lease` says that the server is owned.
+    pub(crate) fn new(deps: &ActorDeps, spec: &Arc<ConnectionSpec>, lease: LeaseHandle) -> Self {
         let view = deps.replica.read().connection(&spec.server);
         Self {
             spec: Arc::clone(spec),
+            lease,
+            epoch: 0,
+            replica: deps.replica.clone(),
             journal: deps.journal.clone(),
             clock: Arc::clone(&deps.clock),
             event_ids: Arc::clone(&deps.event_ids),
@@ -73,19 +82,43 @@ impl Observer {
 
     /// Until the other side of `latest` is dropped and its last value was written once.
     pub(crate) async fn run(mut self, mut latest: watch::Receiver<Report>) {
-        while latest.changed().await.is_ok() {
+        let mut owned = self.lease.owned();
+        loop {
+            let changed = tokio::select! {
+                changed = latest.changed() => changed,
+                changed = owned.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
             loop {
                 let report = latest.borrow_and_update().clone();
-                if self.write(report).await {
+                if self.is_owned(&mut owned) && self.write(report).await {
                     break;
                 }
                 // Whatever is the latest by then is tried next.
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
+                    changed = owned.changed() => if changed.is_err() { return },
                     changed = latest.changed() => if changed.is_err() { return },
                 }
             }
         }
+    }
+
+    /// Whether there is an epoch to write under.
+    fn is_owned(&mut self, owned: &mut watch::Receiver<Owned>) -> bool {
+        // What changes from now on is seen.
+        drop(owned.borrow_and_update());
+        let Some(epoch) = self.lease.epoch(self.spec.server) else { return false };
+        if epoch != self.epoch {
+            // Others may have written meanwhile.
+            self.epoch = epoch;
+            self.recorded = None;
+            let view = self.replica.read().connection(&self.spec.server);
+            self.recorded_hash = view.catalogue.as_ref().map(recorded_hash).unwrap_or_default();
+        }
+        true
     }
 
     /// Whether all that is new in the report is in the record now.
@@ -120,6 +153,7 @@ impl Observer {
             event_id: (self.event_ids)(),
             occurred_at: (self.clock)(),
             actor: Actor::System,
+            epoch: self.epoch,
             event: Event::Connection(event),
             body,
         };
@@ -147,6 +181,11 @@ impl Observer {
         match outcome {
             Some(JournalOutcome::Refused { code, .. }) if WORTH_REPEATING.contains(&&*code) => {
                 self.unsure = Some((message, news));
+                return false;
+            }
+            Some(JournalOutcome::Refused { code, .. }) if code == FENCED => {
+                tracing::info!(%server, "another worker owns the server by now");
+                self.lease.lost(server, message.epoch);
                 return false;
             }
             // E.g. the server was deleted meanwhile.

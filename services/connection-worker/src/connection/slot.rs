@@ -6,7 +6,8 @@ use std::time::Duration;
 use mcp::Protocol;
 use mcp::client::{Connection, EraChoice};
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::ConnectionSpec;
 use super::switchboard::{Clientele, Switchboard};
@@ -71,6 +72,8 @@ pub(crate) struct Slot {
     pub(crate) board: Arc<Switchboard>,
     /// What its processes said on stderr.
     pub(crate) stderr: Arc<StderrRing>,
+    /// What is under way is not to be waited for: another worker serves the server by now.
+    pub(crate) cut: CancellationToken,
     /// Wakes the actor when somebody wants a connection that is down.
     pub(super) wanted: Notify,
     /// Tells the actor that somebody waits for the attempt that is about to begin.
@@ -95,6 +98,7 @@ impl Slot {
             max_in_flight,
             board: Switchboard::new(Clientele::Many),
             stderr: Arc::default(),
+            cut: CancellationToken::new(),
             wanted: Notify::new(),
             urgent: Notify::new(),
             phase: watch::Sender::new(Phase::Connecting),
@@ -185,6 +189,31 @@ impl Slot {
             if phase.changed().await.is_err() {
                 return Err(Unavailable("the server was stopped".into()));
             }
+        }
+    }
+
+    /// Whether the first attempt at a connection is over, however it ended.
+    pub(crate) fn is_settled(&self) -> bool {
+        !matches!(&*self.phase.borrow(), Phase::Connecting)
+    }
+
+    /// Waits until that is so.
+    pub(crate) async fn settled(&self) {
+        let mut phase = self.phase.subscribe();
+        // It ends with the slot, which is borrowed here.
+        drop(phase.wait_for(|phase| !matches!(phase, Phase::Connecting)).await);
+    }
+
+    /// Waits for what is under way to be `over`, for as long as `grace`, and not at all once it is
+    /// to be cut off.
+    pub(crate) async fn within_grace(&self, grace: Duration, over: impl Future<Output = ()>) {
+        let in_time = tokio::select! {
+            () = self.cut.cancelled() => false,
+            over = timeout(grace, over) => over.is_ok(),
+        };
+        if !in_time {
+            let server = self.spec.server;
+            tracing::warn!(%server, "exchanges, if any are under way, are cut off");
         }
     }
 

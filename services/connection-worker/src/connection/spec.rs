@@ -47,6 +47,7 @@ impl ConnectionSpec {
                 read_timeout_s,
                 auto_approve: _,
                 isolation,
+                placement_labels: _,
             } = spec.config.clone();
             let timeouts = (timeout_s, read_timeout_s);
             (spec.tenant, spec.project.clone(), transport, launch, timeouts, isolation)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backplane::exchange::{NOT_OWNED, OUTCOME_UNKNOWN};
 use bytes::Bytes;
 use domain::call::CallOutcome;
 use mcp::ErrorObject;
@@ -29,6 +30,11 @@ impl Ended {
     /// It never reached the upstream.
     pub(super) fn refused(reason: &str, message: &str) -> Self {
         Self::failed(CallOutcome::NotStarted, reason, message.to_owned())
+    }
+
+    /// It never reached the upstream, for another worker is to do that.
+    pub(super) fn not_owned() -> Self {
+        Self::refused(NOT_OWNED, "another worker has taken the server over")
     }
 
     /// There is no answer.
@@ -87,7 +93,7 @@ impl Ended {
             RequestError::InvalidResponse | RequestError::TooLarge(_) => {
                 (CallOutcome::Unknown, "UPSTREAM_INVALID_RESPONSE")
             }
-            RequestError::Unknown(_) => (CallOutcome::Unknown, "OUTCOME_UNKNOWN"),
+            RequestError::Unknown(_) => (CallOutcome::Unknown, OUTCOME_UNKNOWN),
         };
         Self::failed(outcome, reason, cause::request(error, masker))
     }

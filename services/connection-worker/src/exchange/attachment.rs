@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use backplane::exchange::{Answering, FollowUp};
+use backplane::exchange::{FollowUp, Frame};
 use bytes::Bytes;
 use domain::call::CallOutcome;
 use mcp::envelope::error_object;
@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Served;
 use super::answer::Ended;
-use super::conversation::{Conversation, Left, Passing};
+use super::conversation::{Conversation, Passing};
+use super::outlet::{Left, Outlet};
 use crate::backoff::Backoff;
 use crate::connection::{Attachment, TooMany, Unavailable, Wants};
 use crate::session::{Denied, Lease, Pool};
@@ -27,19 +28,15 @@ use crate::session::{Denied, Lease, Pool};
 const MAX_EARLY: usize = 256;
 
 /// Listens until the edge leaves (`None`), or says why it ends.
-pub(super) async fn attend(
-    served: &Served,
-    open: &ExchangeOpen,
-    answering: &Answering,
-) -> Option<Ended> {
+pub(super) async fn attend(served: &Served, open: &ExchangeOpen, outlet: &Outlet) -> Option<Ended> {
     if !served.is_meant(open) {
         return Some(Ended::refused("NOT_FOUND", "server not found"));
     }
     let end = match served.own(open.peer.as_ref()) {
-        None => Shared { served, answering }.attend(open.peer.as_ref()).await,
+        None => Shared { served, outlet }.attend(open.peer.as_ref()).await,
         Some((pool, peer)) => {
             let early = VecDeque::new();
-            Own { served, answering, pool, peer, early }.attend().await
+            Own { served, outlet, pool, peer, early }.attend().await
         }
     };
     match end {
@@ -85,7 +82,7 @@ impl From<TooMany> for End {
 /// To the connection that all share.
 struct Shared<'a> {
     served: &'a Served,
-    answering: &'a Answering,
+    outlet: &'a Outlet,
 }
 
 impl Shared<'_> {
@@ -99,18 +96,18 @@ impl Shared<'_> {
     async fn listen(&self, peer: Option<&Peer>) -> Result<std::convert::Infallible, End> {
         let slot = &self.served.slot;
         let mut attachment = slot.board.attach(&Wants::default())?;
-        let mut conversation = Conversation::new(self.answering, peer, None);
+        let mut conversation = Conversation::new(self.outlet, peer, None);
         loop {
             tokio::select! {
                 () = self.served.stop.cancelled() => return Err(End::Stopped),
                 heard = attachment.next() => {
                     conversation.hear(heard).await?;
                 }
-                follow_up = self.answering.next_follow_up() => match follow_up {
+                follow_up = self.outlet.next_follow_up() => match follow_up {
                     None => return Err(End::Left),
                     Some(FollowUp::Cancel(_)) => return Err(End::Cancelled),
                     Some(FollowUp::Interest(interest)) => {
-                        want(&attachment, self.answering, &interest).await?;
+                        want(&attachment, self.outlet, &interest).await?;
                         if let Err(Unavailable(cause)) = slot.nudge() {
                             slot.board.fail_waiting(&cause);
                         }
@@ -125,7 +122,7 @@ impl Shared<'_> {
 /// To a connection of the client's own.
 struct Own<'a> {
     served: &'a Served,
-    answering: &'a Answering,
+    outlet: &'a Outlet,
     pool: &'a Arc<Pool>,
     peer: &'a Peer,
     /// Changes of interests that came while there was no connection.
@@ -168,9 +165,9 @@ impl Own<'_> {
     async fn listen(&mut self, lease: &Lease, wants: &mut Wants) -> Result<(), End> {
         let mut attachment = lease.board().attach(wants)?;
         let upstream = Some((&lease.link().connection, Passing::All));
-        let mut conversation = Conversation::new(self.answering, Some(self.peer), upstream);
+        let mut conversation = Conversation::new(self.outlet, Some(self.peer), upstream);
         while let Some(interest) = self.early.pop_front() {
-            want(&attachment, self.answering, &interest).await?;
+            want(&attachment, self.outlet, &interest).await?;
         }
         loop {
             tokio::select! {
@@ -181,11 +178,11 @@ impl Own<'_> {
                         return Ok(());
                     }
                 }
-                follow_up = self.answering.next_follow_up() => match follow_up {
+                follow_up = self.outlet.next_follow_up() => match follow_up {
                     None => return Err(End::Left),
                     Some(FollowUp::Cancel(_)) => return Err(End::Cancelled),
                     Some(FollowUp::Interest(interest)) => {
-                        want(&attachment, self.answering, &interest).await?;
+                        want(&attachment, self.outlet, &interest).await?;
                     }
                     Some(said) => conversation.take(said).await,
                 },
@@ -201,7 +198,7 @@ impl Own<'_> {
                 biased;
                 () = self.served.stop.cancelled() => return Err(End::Stopped),
                 done = &mut wait => return Ok(done),
-                follow_up = self.answering.next_follow_up() => match follow_up {
+                follow_up = self.outlet.next_follow_up() => match follow_up {
                     None => return Err(End::Left),
                     Some(FollowUp::Cancel(_)) => return Err(End::Cancelled),
                     Some(FollowUp::Interest(interest)) if self.early.len() < MAX_EARLY => {
@@ -209,7 +206,7 @@ impl Own<'_> {
                     }
                     Some(FollowUp::Interest(interest)) => {
                         let error = "too many changes wait for the connection";
-                        done(self.answering, interest.id, error).await?;
+                        done(self.outlet, interest.id, error).await?;
                     }
                     // Nobody is there to take it.
                     Some(FollowUp::Answer { .. } | FollowUp::Notification(_)) => {}
@@ -220,35 +217,31 @@ impl Own<'_> {
 
     async fn refuse_early(&mut self, cause: &str) -> Result<(), End> {
         while let Some(interest) = self.early.pop_front() {
-            done(self.answering, interest.id, cause).await?;
+            done(self.outlet, interest.id, cause).await?;
         }
         Ok(())
     }
 }
 
 /// Takes a change of interests; what cannot be taken is answered at once.
-async fn want(
-    attachment: &Attachment,
-    answering: &Answering,
-    interest: &Interest,
-) -> Result<(), Left> {
+async fn want(attachment: &Attachment, outlet: &Outlet, interest: &Interest) -> Result<(), Left> {
     let taken = match &interest.change {
         Some(Change::Subscribe(uri)) => attachment.subscribe(interest.id, uri),
         Some(Change::Unsubscribe(uri)) => attachment.unsubscribe(interest.id, uri),
         Some(Change::LogLevel(level)) => match LogLevel::parse(level) {
             Some(level) => attachment.set_level(interest.id, level),
-            None => return done(answering, interest.id, "no such log level").await,
+            None => return done(outlet, interest.id, "no such log level").await,
         },
-        None => return done(answering, interest.id, "no such interest").await,
+        None => return done(outlet, interest.id, "no such interest").await,
     };
     match taken {
         Ok(()) => Ok(()),
-        Err(error) => done(answering, interest.id, &error.to_string()).await,
+        Err(error) => done(outlet, interest.id, &error.to_string()).await,
     }
 }
 
 /// Says that a change of interests failed.
-async fn done(answering: &Answering, id: u64, cause: &str) -> Result<(), Left> {
+async fn done(outlet: &Outlet, id: u64, cause: &str) -> Result<(), Left> {
     let error: Bytes = error_object(code::INVALID_PARAMS, cause, None);
-    answering.interest_done(InterestDone { id, error }).await.map_err(|_| Left)
+    outlet.tell(Frame::InterestDone(InterestDone { id, error })).await
 }

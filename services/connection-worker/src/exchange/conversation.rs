@@ -2,23 +2,20 @@
 
 use std::time::Duration;
 
-use backplane::exchange::{Answering, FollowUp};
+use backplane::exchange::{FollowUp, Frame};
 use bytes::Bytes;
 use mcp::client::Connection;
 use mcp::{LogLevel, Protocol, code};
-use proto::internal::v1::{Notification, Paused, Peer};
+use proto::internal::v1::{Notification, Paused, Peer, SessionCatalogue};
 use tokio::time::timeout;
 
+use super::outlet::{Left, Outlet};
 use super::questions::Questions;
 use crate::connection::{Asked, Heard};
 use crate::severity::{LOG_METHOD, passes};
 
 /// How long handing a client's notification to the upstream may take.
 const NOTIFY_LIMIT: Duration = Duration::from_secs(5);
-
-/// The edge left: nobody listens any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Left;
 
 /// What of a client's notifications an upstream gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +69,7 @@ impl Logs {
 
 /// See the module.
 pub(super) struct Conversation<'a> {
-    answering: &'a Answering,
+    outlet: &'a Outlet,
     /// Where the client's notifications go; `None` where nothing is said for it.
     upstream: Option<(&'a Connection, Passing)>,
     logs: Logs,
@@ -84,14 +81,14 @@ pub(super) struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     /// Nothing was said yet. The client's notifications go to `upstream`.
     pub(super) fn new(
-        answering: &'a Answering,
+        outlet: &'a Outlet,
         peer: Option<&Peer>,
         upstream: Option<(&'a Connection, Passing)>,
     ) -> Self {
         // A stateless upstream takes no notifications but of what is cancelled.
         let upstream = upstream.filter(|(it, _)| !it.hello().protocol.is_stateless());
         let (logs, may_ask) = (Logs::of(peer), peer.is_some());
-        Self { answering, upstream, logs, may_ask, questions: Questions::new() }
+        Self { outlet, upstream, logs, may_ask, questions: Questions::new() }
     }
 
     /// The upstream told something.
@@ -100,7 +97,10 @@ impl<'a> Conversation<'a> {
     /// [`Left`].
     pub(super) async fn tell(&mut self, method: String, params: Bytes) -> Result<(), Left> {
         let params = if method == "notifications/cancelled" {
-            let Some((params, asked)) = self.questions.take_back(&params) else { return Ok(()) };
+            let Some((name, params, asked)) = self.questions.take_back(&params) else {
+                return Ok(());
+            };
+            self.outlet.withdrawn(&name);
             asked.forget();
             params
         } else {
@@ -109,7 +109,7 @@ impl<'a> Conversation<'a> {
         if !self.logs.let_pass(&method, &params) {
             return Ok(());
         }
-        self.answering.notify(Notification { method, params }).await.map_err(|_| Left)
+        self.outlet.tell(Frame::Notification(Notification { method, params })).await
     }
 
     /// The upstream ended the call's stream, and is asked for the rest after `retry`.
@@ -118,7 +118,7 @@ impl<'a> Conversation<'a> {
     /// [`Left`].
     pub(super) async fn pause(&self, retry: Duration) -> Result<(), Left> {
         let retry_ms = u64::try_from(retry.as_millis()).unwrap_or(u64::MAX);
-        self.answering.paused(Paused { retry_ms }).await.map_err(|_| Left)
+        self.outlet.tell(Frame::Paused(Paused { retry_ms })).await
     }
 
     /// The upstream asks something.
@@ -131,7 +131,7 @@ impl<'a> Conversation<'a> {
             return Ok(());
         }
         match self.questions.note(asked) {
-            Ok(question) => self.answering.ask(question).await.map_err(|_| Left),
+            Ok(question) => self.outlet.tell(Frame::Request(question)).await,
             Err(asked) => {
                 asked.refuse(code::INTERNAL_ERROR, "too many requests wait for the client");
                 Ok(())
@@ -149,8 +149,10 @@ impl<'a> Conversation<'a> {
                 self.tell(method, params).await?;
             }
             Heard::Asked(asked) => self.ask(asked).await?,
-            Heard::Done(done) => self.answering.interest_done(done).await.map_err(|_| Left)?,
-            Heard::Catalogue(body) => self.answering.catalogue(body).await.map_err(|_| Left)?,
+            Heard::Done(done) => self.outlet.tell(Frame::InterestDone(done)).await?,
+            Heard::Catalogue(catalogue) => {
+                self.outlet.tell(Frame::Catalogue(SessionCatalogue { catalogue })).await?;
+            }
             Heard::Ended => return Ok(false),
         }
         Ok(true)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backplane::exchange::{Answering, FollowUp};
+use backplane::exchange::FollowUp;
 use bytes::Bytes;
 use domain::call::CallOutcome;
 use mcp::LogLevel;
@@ -12,7 +12,8 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::Served;
 use super::answer::Ended;
-use super::conversation::{Conversation, Left, Passing};
+use super::conversation::{Conversation, Passing};
+use super::outlet::{Left, Outlet};
 use super::reach::Reached;
 use crate::connection::{Asked, Client, Heard, Link, Seat};
 use crate::session::Denied;
@@ -21,11 +22,11 @@ use crate::session::Denied;
 /// until what was said before it was handed on.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 
-/// Carries a request to its end; `None` when the edge left, to whom nothing can be said.
+/// Carries a request to its end; `None` when nobody listens any more, to whom nothing can be said.
 pub(super) async fn forward(
     served: &Served,
     open: ExchangeOpen,
-    answering: &Answering,
+    outlet: &Outlet,
     arrived: Instant,
 ) -> Option<Ended> {
     if !served.is_meant(&open) {
@@ -37,7 +38,7 @@ pub(super) async fn forward(
         let reached = tokio::select! {
             biased;
             reached = served.reach(open.peer.as_ref()) => reached,
-            reason = answering.cancelled() => {
+            reason = outlet.cancelled() => {
                 let cancelled =
                     || Ended::failed(CallOutcome::Cancelled, "CANCELLED", "cancelled".to_owned());
                 return reason.map(|_| cancelled());
@@ -50,7 +51,7 @@ pub(super) async fn forward(
                 return Some(Ended { queue: arrived.elapsed(), ..Ended::from(denied) });
             }
         };
-        let call = Call { served, open: &open, answering, arrived };
+        let call = Call { served, open: &open, outlet, arrived };
         match call.send(&reached, &mut deadline).await {
             // The connection was gone before anything was sent: once more, over the next one.
             Err(RequestError::NotSent(SendFailure::Closed(_))) if !retried => retried = true,
@@ -69,7 +70,7 @@ pub(super) async fn forward(
 struct Call<'a> {
     served: &'a Served,
     open: &'a ExchangeOpen,
-    answering: &'a Answering,
+    outlet: &'a Outlet,
     arrived: Instant,
 }
 
@@ -87,9 +88,12 @@ impl Call<'_> {
             Reached::Own(_) => Passing::All,
         };
         let upstream = Some((&link.connection, passing));
-        let mut conversation = Conversation::new(self.answering, open.peer.as_ref(), upstream);
+        let mut conversation = Conversation::new(self.outlet, open.peer.as_ref(), upstream);
         self.want_logs(reached).await;
         let queue = self.arrived.elapsed();
+        if !self.served.is_owned() {
+            return Ok(Some(Ended { queue, ..Ended::not_owned() }));
+        }
         let handed_over = Instant::now();
         let params = (!open.params.is_empty()).then(|| open.params.clone());
         let options = options(link, open.peer.as_ref());
@@ -131,7 +135,7 @@ impl Call<'_> {
                     conversation.hear(heard).await?;
                     continue;
                 }
-                follow_up = self.answering.next_follow_up() => match follow_up {
+                follow_up = self.outlet.next_follow_up() => match follow_up {
                     None => return Err(Left),
                     Some(FollowUp::Cancel(reason)) => {
                         pending.cancel(Some(&reason));

@@ -62,15 +62,16 @@ impl<A: Asking> Questions<A> {
         self.open.remove(name)
     }
 
-    /// The upstream takes a question back: the parameters of its notification in the client's
-    /// words, and the question; `None` if it is not from here.
-    pub(super) fn take_back(&mut self, params: &Bytes) -> Option<(Bytes, A)> {
+    /// The upstream takes a question back: its name, the parameters of the notification in the
+    /// client's words, and the question; `None` if it is not from here.
+    pub(super) fn take_back(&mut self, params: &Bytes) -> Option<(String, Bytes, A)> {
         let span = splice::find(params, &["requestId"]).ok()??;
         let id = &params[span.clone()];
         let of_this = |asked: &A| asked.asked().is_some_and(|request| request.id.raw() == id);
         let name = self.open.iter().find(|(_, asked)| of_this(asked))?.0.clone();
         let asked = self.open.remove(&name)?;
-        Some((splice::replace_span(params, span, &splice::quote(&name)), asked))
+        let params = splice::replace_span(params, span, &splice::quote(&name));
+        Some((name, params, asked))
     }
 }
 
@@ -107,7 +108,8 @@ mod tests {
         questions.note(request(Id::number(7))).unwrap();
         questions.note(request(Id::string("7"))).unwrap();
         let params = Bytes::from_static(br#"{"reason":"late", "requestId": "7" }"#);
-        let (told, asked) = questions.take_back(&params).unwrap();
+        let (name, told, asked) = questions.take_back(&params).unwrap();
+        assert_eq!(name, "2");
         assert_eq!(&told[..], br#"{"reason":"late", "requestId": "2" }"#);
         assert_eq!(asked.id, Id::string("7"));
         assert!(questions.take_back(&params).is_none());

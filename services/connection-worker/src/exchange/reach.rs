@@ -60,6 +60,11 @@ impl Served {
             && open.tenant.parse() == Ok(spec.tenant)
     }
 
+    /// Whether it is certain at this moment that this worker owns the server.
+    pub(super) fn is_owned(&self) -> bool {
+        self.deps.lease.epoch(self.slot.spec.server).is_some()
+    }
+
     /// Where the client has connections of its own, and what is known of it.
     pub(super) fn own<'a>(&'a self, peer: Option<&'a Peer>) -> Option<(&'a Arc<Pool>, &'a Peer)> {
         self.pool.as_ref().zip(peer.filter(|peer| !peer.session.is_empty()))
@@ -70,12 +75,17 @@ impl Served {
     /// # Errors
     /// [`Denied`].
     pub(super) async fn reach(&self, peer: Option<&Peer>) -> Result<Reached, Denied> {
-        match self.own(peer) {
-            None => {
+        match (self.own(peer), &self.pool) {
+            (Some((pool, peer)), _) => pool.for_call(peer).await.map(Reached::Own),
+            // The connection that is there belongs to nobody: what one client does on it, another
+            // one would find.
+            (None, Some(_)) => Err(Denied::Invalid(
+                "the server keeps a connection for each client session, and the request names none",
+            )),
+            (None, None) => {
                 let link = self.slot.link().await;
                 link.map(Reached::Shared).map_err(|Unavailable(cause)| Denied::Unavailable(cause))
             }
-            Some((pool, peer)) => pool.for_call(peer).await.map(Reached::Own),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mcp::client::EraChoice;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::entry::{Entry, Phase};
 use crate::connection::{
@@ -103,10 +103,7 @@ impl Keeper {
                         () = pump(slot, &link, &entry.board, &mut events, &lists) => {}
                     }
                 };
-                if timeout(deps.config.grace, drained).await.is_err() {
-                    let server = slot.spec.server;
-                    tracing::warn!(%server, "exchanges cut off at the end of the grace period");
-                }
+                slot.within_grace(deps.config.grace, drained).await;
                 cause.to_owned()
             }
         };

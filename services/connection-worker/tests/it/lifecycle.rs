@@ -200,3 +200,24 @@ async fn a_shutdown_lets_calls_finish_and_leaves_no_process() {
     assert_eq!(finished.outcome(), CallOutcome::Ok);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
 }
+
+#[tokio::test]
+async fn while_the_secret_store_is_away_what_runs_goes_on_and_what_is_new_waits() {
+    let stage = Stage::new().await;
+    let (transport, launch) = fixture(&[]);
+    let running = stage.register(transport.clone(), launch.clone()).await;
+    stage.until_state(running, ConnectionState::Active).await;
+    stage.secrets.go_away();
+    let waiting = stage.register(transport, launch).await;
+    let seen = stage.until_state(waiting, ConnectionState::Failed).await;
+    assert_eq!(seen.cause, "the secret store is unavailable");
+    let echo = |server| stage.call(server, "echo", json!({"message": "x"}));
+    assert_eq!(echo(running).await.outcome(), CallOutcome::Ok);
+    let refused = echo(waiting).await;
+    assert_eq!(refused.outcome(), CallOutcome::NotStarted);
+    assert_eq!(failure(&refused), ("UPSTREAM_UNAVAILABLE", "the secret store is unavailable"));
+    // It needs no hand, and no call either.
+    stage.secrets.come_back();
+    stage.until_state(waiting, ConnectionState::Active).await;
+    assert_eq!(echo(waiting).await.outcome(), CallOutcome::Ok);
+}

@@ -4,11 +4,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
 
+mod adoption;
 mod attachments;
 mod conversation;
 mod eras;
 mod http;
 mod lifecycle;
+mod over_nats;
+mod ownership;
 mod secrecy;
 mod sessions;
 mod stage;

@@ -68,12 +68,18 @@ async fn each_session_has_a_process_of_its_own_with_its_clients_capabilities() {
     }
     assert!(pids[0] == pids[1] && pids[2] == pids[3] && pids[4] == pids[5], "{pids:?}");
     pids.dedup();
-    // And none of them is the one that all share.
-    let shared = stage.call(server, "test_client", json!({})).await;
-    pids.push(result(&shared)["structuredContent"]["pid"].as_u64().unwrap());
     pids.sort_unstable();
     pids.dedup();
-    assert_eq!(pids.len(), 4, "{pids:?}");
+    assert_eq!(pids.len(), 3, "{pids:?}");
+}
+
+#[tokio::test]
+async fn a_request_of_no_session_gets_no_connection_that_others_get_too() {
+    let stage = Stage::new().await;
+    let server = own(&stage).await;
+    let refused = stage.call(server, "env", json!({})).await;
+    assert_eq!(refused.outcome(), CallOutcome::NotStarted);
+    assert_eq!(failure(&refused).0, "INVALID_ARGUMENT");
 }
 
 #[tokio::test]

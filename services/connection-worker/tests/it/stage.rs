@@ -1,7 +1,11 @@
 //! A worker and what it needs around it.
 
+mod authority;
 mod conformance;
+mod fellow;
+mod named;
 mod record;
+mod vault;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backplane::exchange::{Exchange, Frame};
-use backplane::{Clock, Journal, JournalConfig, Replica};
+use backplane::{Clock, Journal, JournalConfig, LeaseHandle, Replica};
 use bus::{Bus, InProcessBus};
 use bytes::Bytes;
 use connection_worker::{ReaperCommand, Worker, WorkerConfig, WorkerDeps, WorkerHandle};
@@ -21,13 +25,15 @@ use events::ConnectionView;
 use proto::internal::v1::{
     ExchangeKind, ExchangeOpen, Finished, Notification, Peer, ServerRequest, finished,
 };
-use secrets::{MemoryStore, SecretPath, SecretStore, SecretValue};
+use secrets::{SecretPath, SecretStore, SecretValue};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(crate) use self::authority::Authority;
 pub(crate) use self::conformance::conformance;
 pub(crate) use self::record::Record;
+use self::vault::Vault;
 
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -35,7 +41,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Stage {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) record: Arc<Record>,
-    secrets: Arc<MemoryStore>,
+    lease: LeaseHandle,
+    pub(crate) secrets: Arc<Vault>,
     shutdown: CancellationToken,
     /// What must live longer than the worker.
     surroundings: CancellationToken,
@@ -74,22 +81,32 @@ impl Stage {
 
     /// A worker with another configuration.
     pub(crate) async fn with(change: impl FnOnce(&mut WorkerConfig)) -> Self {
-        let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
-        let surroundings = CancellationToken::new();
-        let record = Record::start(&bus).await;
-        let mut stage = Self {
-            bus,
-            record,
-            secrets: Arc::new(MemoryStore::new()),
-            shutdown: CancellationToken::new(),
-            surroundings,
-            worker: None,
-            servers: AtomicU64::new(1),
-        };
+        let mut stage = Self::empty().await;
         let mut config = WorkerConfig::new(reaper());
         change(&mut config);
         stage.start(config).await;
         stage
+    }
+
+    /// A record and no worker.
+    pub(crate) async fn empty() -> Self {
+        Self::over(Arc::new(InProcessBus::default())).await
+    }
+
+    /// The same over another bus.
+    pub(crate) async fn over(bus: Arc<dyn Bus>) -> Self {
+        let surroundings = CancellationToken::new();
+        let record = Record::start(&bus).await;
+        Self {
+            bus,
+            record,
+            lease: LeaseHandle::all(),
+            secrets: Arc::new(Vault::new()),
+            shutdown: CancellationToken::new(),
+            surroundings,
+            worker: None,
+            servers: AtomicU64::new(1),
+        }
     }
 
     async fn start(&mut self, config: WorkerConfig) {
@@ -101,6 +118,7 @@ impl Stage {
         let deps = WorkerDeps {
             bus,
             secrets: Arc::clone(&self.secrets) as Arc<dyn SecretStore>,
+            lease: self.lease.clone(),
             replica,
             journal,
             clock: clock(),
@@ -122,6 +140,23 @@ impl Stage {
         launch: Value,
         change: impl FnOnce(&mut ServerConfig),
     ) -> ServerId {
+        let server = self.announce_with(transport, launch, change).await;
+        // From then on it is served.
+        self.until(server, |view| view.observed_at.is_some()).await;
+        server
+    }
+
+    /// Registers a server that need not be served.
+    pub(crate) async fn announce(&self, transport: Transport, launch: Value) -> ServerId {
+        self.announce_with(transport, launch, |_| {}).await
+    }
+
+    async fn announce_with(
+        &self,
+        transport: Transport,
+        launch: Value,
+        change: impl FnOnce(&mut ServerConfig),
+    ) -> ServerId {
         let number = self.servers.fetch_add(1, Ordering::Relaxed);
         let server = ServerId::from_uuid(Uuid::from_u128(u128::from(number)));
         let mut config = self.config(server, transport, launch).await;
@@ -129,8 +164,6 @@ impl Stage {
         let name = ServerName::parse("name", &format!("server-{number}")).unwrap();
         let event = ServerEvent::Registered { project: project(), name, config, disabled: false };
         self.change(server, event).await;
-        // From then on it is served.
-        self.until(server, |view| view.observed_at.is_some()).await;
         server
     }
 
@@ -152,6 +185,7 @@ impl Stage {
             read_timeout_s: Some(30),
             auto_approve: vec![],
             isolation: Isolation::default(),
+            placement_labels: Default::default(),
         }
     }
 
@@ -326,6 +360,15 @@ pub(crate) fn script(text: &str) -> (Transport, Value) {
 /// An HTTP upstream.
 pub(crate) fn at(url: &str) -> HttpTarget {
     HttpTarget { url: url.to_owned(), header_names: vec![], ca_file: None, proxy: None }
+}
+
+/// Fails the test when `condition` does not come true.
+pub(crate) async fn soon(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + LIMIT;
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Waits until no process has that id.

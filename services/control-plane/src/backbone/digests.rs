@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::{Refusal, TenantId};
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use secrets::{SecretError, SecretPath, SecretValue};
+use secrets::{SecretPath, SecretValue};
 
 use crate::app::App;
 use crate::fault;
@@ -72,17 +72,12 @@ impl DigestKeys {
             return Ok(key);
         }
         let path = SecretPath::new(tenant, PATH).map_err(|error| fault::internal(&error))?;
-        let key = match app.secrets.latest(&path).await {
-            Ok((_, value)) => DigestKey::new(value.expose()),
-            Err(SecretError::NotFound) => {
-                let mut random = vec![0; 32];
-                SystemRandom::new().fill(&mut random).map_err(|error| fault::internal(&error))?;
-                let key = DigestKey::new(&random);
-                app.secrets.put(&path, SecretValue::from(random)).await.map_err(fault::secret)?;
-                key
-            }
-            Err(error) => return Err(fault::secret(error)),
-        };
+        // Another process may make it at the same time: all of them go on with one key.
+        let mut random = vec![0; 32];
+        SystemRandom::new().fill(&mut random).map_err(|error| fault::internal(&error))?;
+        let offered = SecretValue::from(random);
+        let (_, value) = app.secrets.create_once(&path, offered).await.map_err(fault::secret)?;
+        let key = DigestKey::new(value.expose());
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= MAX_CACHED {
             keys.clear();

@@ -2,17 +2,19 @@
 //!
 //! What always holds: only calls, denials and observations are taken; digests are keyed and made
 //! here, over the masked bytes; bodies are cut at a limit and have their project's retention; an
-//! entry that is refused leaves its neighbours as they are; the same event id twice is one event.
+//! entry that is refused leaves its neighbours as they are; the same event id twice is one event,
+//! and so is the end of a call that two edges record;
+//! what a worker saw of a server that another owns by now is refused as [`FENCED`].
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use backplane::entry::{Body as EntryBody, Entry};
+use backplane::entry::{Body as EntryBody, Entry, FENCED};
 use bus::{Incoming, Server};
 use domain::event::{CallEvent, ConnectionEvent};
 use domain::{ErrorCode, Event, EventId, ProjectId, Refusal, StreamKind, TenantId, Timestamp};
-use event_store::{Append, AppendError, Appended, Body, Expected, NewEvent, Retention};
+use event_store::{Append, AppendError, Appended, Body, Expected, Fence, NewEvent, Retention};
 use prost::Message as _;
 use proto::internal::v1::{JournalEntry, JournalOutcome, JournalReply, JournalRequest};
 use ring::digest::{SHA256, digest};
@@ -25,6 +27,7 @@ use super::digests::hex;
 use super::share::{Share, Shares};
 use crate::app::App;
 use crate::fault;
+use crate::ownership::lease_of;
 use crate::use_case::server_delete::destroy_catalogue;
 
 /// How much is journaled at once.
@@ -142,6 +145,11 @@ impl Journal {
             .iter()
             .filter_map(|(index, append)| Some((*index, append.events.first()?.id)))
             .collect();
+        let ends_of_calls: HashSet<usize> = appends
+            .iter()
+            .filter(|(_, append)| ends_call(append))
+            .map(|(index, _)| *index)
+            .collect();
         for (index, result) in append_all(&self.app, appends).await {
             if !result.as_ref().is_ok_and(|appended| !appended.replayed)
                 && let Some(id) = ids.get(&index)
@@ -156,6 +164,9 @@ impl Journal {
                     }
                 }
                 Ok(_) => {}
+                Err(AppendError::Fenced { .. }) => outcomes[index] = fenced(),
+                // It is recorded how the call ended: by the edge that had it before.
+                Err(AppendError::DuplicateEventId(_)) if ends_of_calls.contains(&index) => {}
                 Err(error) => outcomes[index] = refused(&fault::append(error)),
             }
         }
@@ -201,7 +212,9 @@ impl Journal {
         let share = self.shares.take(tenant, weight).ok_or_else(|| {
             Refusal::new(ErrorCode::ResourceExhausted, "the tenant's journal is full")
         })?;
-        Ok((self.append_of(entry).await?, share))
+        let fence = fence_of(&entry)?;
+        let append = self.append_of(entry).await?;
+        Ok((Append { fence, ..append }, share))
     }
 
     async fn append_of(&self, mut entry: Entry) -> Result<Append, Refusal> {
@@ -264,7 +277,13 @@ impl Journal {
         {
             return Ok(days);
         }
-        let days = self.app.views.body_retention_days(tenant, project).await?.unwrap_or(0);
+        let mut days = self.app.views.body_retention_days(tenant, project).await?;
+        if days.is_none() {
+            // Maybe another replica made it a moment ago.
+            self.app.freshness.catch_up().await;
+            days = self.app.views.body_retention_days(tenant, project).await?;
+        }
+        let Some(days) = days else { return Ok(0) };
         let mut retentions = self.retentions.lock().unwrap_or_else(PoisonError::into_inner);
         if retentions.len() >= MAX_RETENTIONS {
             retentions.clear();
@@ -310,6 +329,30 @@ fn check_stream(entry: &Entry) -> Result<(), Refusal> {
         _ => false,
     };
     if fits { Ok(()) } else { Err(Refusal::invalid("stream", "is no id of its kind")) }
+}
+
+/// Whether it is the end of a call, which has the call's id: it is recorded once, whoever says it.
+fn ends_call(append: &Append) -> bool {
+    let is_of_call = |event: &NewEvent| event.id.to_string() == append.stream.id;
+    append.stream.kind == StreamKind::Call && append.events.iter().any(is_of_call)
+}
+
+/// What must still hold when the entry is written: that the server's owner saw it.
+fn fence_of(entry: &Entry) -> Result<Option<Fence>, Refusal> {
+    match (entry.epoch, entry.stream.kind) {
+        (0, _) => Ok(None),
+        (epoch, StreamKind::Connection) => {
+            Ok(Some(Fence { lease: lease_of(&entry.stream.id), epoch }))
+        }
+        _ => Err(Refusal::invalid("epoch", "belongs to observations of servers alone")),
+    }
+}
+
+fn fenced() -> JournalOutcome {
+    JournalOutcome {
+        refused: FENCED.to_owned(),
+        message: "another worker owns the server now".to_owned(),
+    }
 }
 
 fn refused(refusal: &Refusal) -> JournalOutcome {

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::app::App;
 use crate::use_case::server_delete::destroy_launch_values;
 
@@ -18,17 +16,14 @@ const GOES: u32 = 200;
 /// Deleted servers that are looked at after a start, the last ones first.
 const LEFTOVERS: u32 = 200;
 
-/// Runs at once and every minute until `shutdown`.
-pub(crate) async fn upkeep(app: Arc<App>, shutdown: CancellationToken) {
+/// Runs at once and every minute until it is dropped.
+pub(crate) async fn upkeep(app: Arc<App>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     destroy_leftovers(&app).await;
     loop {
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return,
-            _ = ticks.tick() => sweep(&app).await,
-        }
+        ticks.tick().await;
+        sweep(&app).await;
     }
 }
 

@@ -155,6 +155,7 @@ fn update(request: pb::UpdateProjectRequest) -> Result<UpdateProject, Refusal> {
         unified_enabled: None,
         body_retention_days: None,
         tool_pinning: None,
+        retry_policy: None,
         idempotency_key: read::key(request.idempotency_key),
     };
     for path in mask {
@@ -169,6 +170,9 @@ fn update(request: pb::UpdateProjectRequest) -> Result<UpdateProject, Refusal> {
             }
             "tool_pinning" => {
                 command.tool_pinning = Some(read::tool_pinning(project.tool_pinning)?);
+            }
+            "retry_policy" => {
+                command.retry_policy = Some(read::retry_policy(project.retry_policy)?);
             }
             other => {
                 let message = format!("names no field that can be changed: {other:?}");

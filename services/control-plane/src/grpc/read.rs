@@ -1,7 +1,7 @@
 //! Reading requests: the rules of fields, in one place.
 
 use domain::call::CallOutcome;
-use domain::project::{AuditMode, Naming, ToolPinning};
+use domain::project::{AuditMode, Naming, RetryPolicy, ToolPinning};
 use domain::{ApiKeyId, CallId, ProjectId, Refusal, Role, ServerId, Timestamp, UserId};
 use proto::control::v1 as pb;
 
@@ -115,6 +115,15 @@ pub(super) fn tool_pinning(value: i32) -> Result<ToolPinning, Refusal> {
         Ok(pb::ToolPinning::Warn) => Ok(ToolPinning::Warn),
         Ok(pb::ToolPinning::Block) => Ok(ToolPinning::Block),
         _ => Err(Refusal::invalid("project.tool_pinning", "must be given")),
+    }
+}
+
+pub(super) fn retry_policy(value: i32) -> Result<RetryPolicy, Refusal> {
+    match pb::RetryPolicy::try_from(value) {
+        Ok(pb::RetryPolicy::Never) => Ok(RetryPolicy::Never),
+        Ok(pb::RetryPolicy::ReadOnly) => Ok(RetryPolicy::ReadOnly),
+        Ok(pb::RetryPolicy::Idempotent) => Ok(RetryPolicy::Idempotent),
+        _ => Err(Refusal::invalid("project.retry_policy", "must be given")),
     }
 }
 

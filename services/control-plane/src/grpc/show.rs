@@ -2,7 +2,7 @@
 
 use domain::call::CallOutcome;
 use domain::connection::ConnectionState;
-use domain::project::{AuditMode, Naming, ToolPinning};
+use domain::project::{AuditMode, Naming, RetryPolicy, ToolPinning};
 use domain::server::{HttpTarget, ServerConfig, Transport};
 use domain::{Role, Timestamp};
 use proto::control::v1 as pb;
@@ -46,6 +46,11 @@ pub(super) fn project(app: &App, project: ProjectView) -> pb::Project {
         ToolPinning::Warn => pb::ToolPinning::Warn,
         ToolPinning::Block => pb::ToolPinning::Block,
     };
+    let retry_policy = match project.settings.retry_policy {
+        RetryPolicy::Never => pb::RetryPolicy::Never,
+        RetryPolicy::ReadOnly => pb::RetryPolicy::ReadOnly,
+        RetryPolicy::Idempotent => pb::RetryPolicy::Idempotent,
+    };
     pb::Project {
         sse_url: app.url_of(&format!("projects/{}/unified/sse", project.id)),
         mcp_url: app.url_of(&format!("projects/{}/unified/mcp", project.id)),
@@ -61,6 +66,7 @@ pub(super) fn project(app: &App, project: ProjectView) -> pb::Project {
         member_count: project.member_count,
         role: role(project.role),
         tool_pinning: tool_pinning.into(),
+        retry_policy: retry_policy.into(),
     }
 }
 
@@ -109,6 +115,7 @@ fn fill_config(shown: &mut pb::Server, config: ServerConfig) {
     shown.read_timeout_s = config.read_timeout_s.unwrap_or(0);
     shown.auto_approve = config.auto_approve;
     shown.isolation = sealing::isolation(config.isolation).into();
+    shown.placement_labels = config.placement_labels.into_iter().collect();
     match config.transport {
         Transport::Stdio { command, shown_args, env_names, cwd } => {
             shown.transport = pb::Transport::Stdio.into();

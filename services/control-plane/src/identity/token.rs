@@ -11,7 +11,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use secrecy::SecretString;
-use secrets::{SecretError, SecretPath, SecretStore, SecretValue};
+use secrets::{SecretPath, SecretStore, SecretValue};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -55,24 +55,18 @@ pub struct TokenAuthority {
 }
 
 impl TokenAuthority {
-    /// Takes the key from the store; makes it at the first start.
+    /// Takes the key from the store; made at the first start, by whichever process comes first.
     ///
     /// # Errors
     /// When the store is not available or holds no key where the key should be.
     pub async fn open(secrets: &dyn SecretStore, issuer: &str) -> Result<Self, Refusal> {
         let path =
             SecretPath::new(TenantId::SYSTEM, KEY_PATH).map_err(|error| fault::internal(&error))?;
-        let key = match secrets.latest(&path).await {
-            Ok((_, key)) => key,
-            Err(SecretError::NotFound) => {
-                let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-                    .map_err(|error| fault::internal(&error))?;
-                let key = SecretValue::from(key.as_ref().to_vec());
-                secrets.put(&path, key.clone()).await.map_err(fault::secret)?;
-                key
-            }
-            Err(error) => return Err(fault::secret(error)),
-        };
+        // Several processes may start at the same time: all of them go on with one key.
+        let offered = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
+            .map_err(|error| fault::internal(&error))?;
+        let offered = SecretValue::from(offered.as_ref().to_vec());
+        let (_, key) = secrets.create_once(&path, offered).await.map_err(fault::secret)?;
         let pair = Ed25519KeyPair::from_pkcs8(key.expose())
             .map_err(|_| fault::internal(&"the sealed token key is not an Ed25519 key"))?;
         let public = pair.public_key().as_ref();

@@ -90,6 +90,8 @@ impl Described {
         take(given, "disabled", &mut spec.disabled, disabled);
         let isolation = fields.text(&["isolation"])?.map(|name| isolation_of(&name)).transpose()?;
         take(given, "isolation", &mut spec.isolation, isolation.map(i32::from));
+        let labels = fields.texts(&["placement_labels", "placementLabels"])?;
+        take(given, "placement_labels", &mut spec.placement_labels, labels);
         Ok(())
     }
 }

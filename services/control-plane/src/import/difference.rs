@@ -16,6 +16,7 @@ pub(super) struct Side {
     pub(super) read_timeout_s: Option<u32>,
     pub(super) auto_approve: Vec<String>,
     pub(super) isolation: Isolation,
+    pub(super) placement_labels: BTreeSet<String>,
     pub(super) disabled: bool,
 }
 
@@ -69,6 +70,8 @@ pub(super) fn differences(before: &Side, after: &Side) -> Vec<String> {
         changes.0.push(format!("autoApprove: {}", after.auto_approve.join(", ")));
     }
     changes.of("isolation", before.isolation.as_str(), after.isolation.as_str());
+    let labels = |side: &Side| Vec::from_iter(side.placement_labels.clone()).join(", ");
+    changes.of("placement_labels", &labels(before), &labels(after));
     changes.of("disabled", &before.disabled.to_string(), &after.disabled.to_string());
     changes.0
 }

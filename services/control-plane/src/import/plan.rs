@@ -171,6 +171,7 @@ fn change(project: &ProjectId, existing: &Existing, described: Described) -> Res
     config.read_timeout_s = after.read_timeout_s;
     config.auto_approve.clone_from(&after.auto_approve);
     config.isolation = after.isolation;
+    config.placement_labels.clone_from(&after.placement_labels);
     let command = ServerCommand::Change {
         name: Some(name),
         config: Some(config),
@@ -197,6 +198,7 @@ fn side_of(existing: &Existing) -> Side {
         read_timeout_s: config.read_timeout_s,
         auto_approve: config.auto_approve.clone(),
         isolation: config.isolation,
+        placement_labels: config.placement_labels.clone(),
         disabled: existing.view.disabled,
     }
 }
@@ -213,6 +215,9 @@ fn with_settings(before: &Side, described: &Described) -> Side {
             }
             "auto_approve" => after.auto_approve.clone_from(&spec.auto_approve),
             "isolation" => after.isolation = isolation_of(spec),
+            "placement_labels" => {
+                after.placement_labels = spec.placement_labels.iter().cloned().collect();
+            }
             "disabled" => after.disabled = spec.disabled,
             _ => {}
         }

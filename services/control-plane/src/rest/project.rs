@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use domain::project::{AuditMode, Naming, ToolPinning};
+use domain::project::{AuditMode, Naming, RetryPolicy, ToolPinning};
 use domain::{ProjectId, Refusal};
 use http::StatusCode;
 use serde::Serialize;
@@ -33,6 +33,9 @@ pub(super) struct ProjectItem {
     body_retention_days: u32,
     /// What a changed definition of a tool leads to: `off`, `warn` or `block`.
     tool_pinning: &'static str,
+    /// Which calls are run again when nobody knows whether they ran: `never`, `read_only` or
+    /// `idempotent`.
+    retry_policy: &'static str,
     /// RFC 3339.
     created_at: String,
     server_count: u32,
@@ -58,6 +61,7 @@ impl ProjectItem {
             unified_enabled: view.settings.unified_enabled,
             body_retention_days: view.settings.body_retention_days,
             tool_pinning: view.settings.tool_pinning.as_str(),
+            retry_policy: view.settings.retry_policy.as_str(),
             created_at: time::show(view.created_at),
             server_count: view.server_count,
             member_count: view.member_count,
@@ -99,6 +103,9 @@ pub(super) struct ProjectChange {
     /// `off`, `warn` (members are shown changed tools) or `block` (clients do not get them until
     /// an Owner approves).
     tool_pinning: Option<String>,
+    /// `never`, `read_only` (what tools are annotated so, resources and prompts) or `idempotent`
+    /// (besides, what tools are annotated so).
+    retry_policy: Option<String>,
 }
 
 /// The caller's projects.
@@ -197,6 +204,9 @@ pub(super) async fn update(
     let tool_pinning = choice("tool_pinning", body.text(&["tool_pinning"])?, |text| {
         ToolPinning::ALL.into_iter().find(|pinning| pinning.as_str() == text)
     });
+    let retry_policy = choice("retry_policy", body.text(&["retry_policy"])?, |text| {
+        RetryPolicy::ALL.into_iter().find(|policy| policy.as_str() == text)
+    });
     let command = UpdateProject {
         project,
         name: body.text(&["name"])?,
@@ -206,6 +216,7 @@ pub(super) async fn update(
         unified_enabled: body.flag(&["unified_enabled"])?,
         body_retention_days: body.number(&["body_retention_days"])?,
         tool_pinning: tool_pinning?,
+        retry_policy: retry_policy?,
         idempotency_key,
     };
     let view = use_case::update_project(&app, &ctx, command).await?;

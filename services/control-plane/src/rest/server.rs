@@ -49,6 +49,9 @@ pub(super) struct ServerBody {
     /// Whose connection a client's requests take: `shared` (one for all, if absent) or `session`
     /// (one for each client session, which sampling, elicitation and roots over stdio need).
     isolation: Option<String>,
+    /// Only workers that have all of these labels run it: at most 16, each 1–63 characters of
+    /// `[a-z0-9._=/-]`. Also `placementLabels`. If absent: any worker.
+    placement_labels: Option<Vec<String>>,
     /// A PEM file on the worker's machine with the CA of an https upstream.
     ca_file: Option<String>,
     /// An outbound proxy, http or https.

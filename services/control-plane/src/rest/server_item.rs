@@ -26,6 +26,8 @@ pub(super) struct ServerItem {
     auto_approve: Vec<String>,
     /// Whose connection a client's requests take: `shared` or `session`.
     isolation: &'static str,
+    /// Only workers that have all of these labels run it; any worker when there are none.
+    placement_labels: Vec<String>,
     disabled: bool,
     /// `starting`, `active`, `degraded`, `failed` or `disabled`.
     status: &'static str,
@@ -131,6 +133,7 @@ impl From<ServerView> for ServerItem {
             read_timeout: view.config.read_timeout_s.unwrap_or(0),
             auto_approve: view.config.auto_approve,
             isolation: view.config.isolation.as_str(),
+            placement_labels: view.config.placement_labels.into_iter().collect(),
             disabled: view.disabled,
             status: seen.state.as_str(),
             last_error: text(seen.cause),

@@ -1,8 +1,13 @@
 //! The first start of a data directory: an owner, an organization, a project and a key.
 //!
-//! A start that was interrupted is completed by the next one; a completed one does nothing.
+//! A start that was interrupted is completed by the next one; a completed one does nothing. Of
+//! several that are made at the same time, in whatever process, one does it and the others wait.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use domain::{ErrorCode, ProjectId, Refusal, Role, TenantId, UserId};
+use event_store::{Claim, Lease};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::api_key_create::{CreateApiKey, issue};
@@ -13,6 +18,7 @@ use crate::app::App;
 use crate::context::Ctx;
 use crate::fault;
 use crate::identity::api_key;
+use crate::shell;
 
 /// What the first start makes.
 pub struct Bootstrap {
@@ -62,6 +68,13 @@ pub struct Bootstrapped {
     pub first: Option<FirstOwner>,
 }
 
+/// The lease of the one who makes the first start.
+const LEASE: &str = "bootstrap";
+/// How long the one may take, and how long the others wait for their turn. A first start takes
+/// less than two seconds.
+const TURN: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Makes what is missing.
 ///
 /// # Errors
@@ -71,18 +84,62 @@ pub async fn bootstrap(app: &App, wanted: Bootstrap) -> Result<Bootstrapped, Ref
     if let Some(key) = &wanted.api_key {
         api_key::check_fixed(key.expose_secret())?;
     }
-    if let Some((tenant, first)) = app.views.completed_bootstrap().await? {
-        let project = match wanted.project_id {
-            Some(id) if app.views.project_exists(tenant, &id).await? => id,
-            Some(id) => {
-                let message = format!("this data directory has no project {id}");
-                return Err(Refusal::new(ErrorCode::NotFound, message));
-            }
-            None => first,
-        };
-        return Ok(Bootstrapped { tenant, project, first: None });
+    if let Some(completed) = completed(app, &wanted).await? {
+        return Ok(completed);
     }
-    first_start(app, wanted).await
+    let turn = take_turn(app).await?;
+    let result = in_turn(app, wanted).await;
+    // Else it ends by itself.
+    let held = [(turn.name, turn.epoch)];
+    if let Err(error) = app.leases.release(&turn.holder, &held).await {
+        tracing::warn!(%error, "the turn of the first start was not given back");
+    }
+    result
+}
+
+/// What an earlier start made, if it was completed.
+async fn completed(app: &App, wanted: &Bootstrap) -> Result<Option<Bootstrapped>, Refusal> {
+    let Some((tenant, first)) = app.views.completed_bootstrap().await? else { return Ok(None) };
+    let project = match &wanted.project_id {
+        Some(id) if app.views.project_exists(tenant, id).await? => id.clone(),
+        Some(id) => {
+            let message = format!("this installation has no project {id}");
+            return Err(Refusal::new(ErrorCode::NotFound, message));
+        }
+        None => first,
+    };
+    Ok(Some(Bootstrapped { tenant, project, first: None }))
+}
+
+/// Waits until nobody else makes a first start.
+async fn take_turn(app: &App) -> Result<Lease, Refusal> {
+    let holder = app.new_id().to_string();
+    let claim = Claim { name: LEASE.to_owned(), holder, ttl: TURN, note: Bytes::new() };
+    let taking = async {
+        loop {
+            let claims = std::slice::from_ref(&claim);
+            let leases = app.leases.claim(claims).await.map_err(fault::store)?;
+            if let Some(lease) = leases.into_iter().flatten().next() {
+                return Ok(lease);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let taken = tokio::time::timeout(TURN * 2, taking).await;
+    taken.unwrap_or_else(|_| {
+        let message = "another process has been making the first start for a minute: see its log";
+        Err(Refusal::new(ErrorCode::Unavailable, message))
+    })
+}
+
+async fn in_turn(app: &App, wanted: Bootstrap) -> Result<Bootstrapped, Refusal> {
+    // What the one before did is in the log; it must be in the views of this process, too.
+    let head = app.store.head().await.map_err(fault::store)?;
+    shell::read_back(app, head).await?;
+    match completed(app, &wanted).await? {
+        Some(completed) => Ok(completed),
+        None => first_start(app, wanted).await,
+    }
 }
 
 async fn first_start(app: &App, wanted: Bootstrap) -> Result<Bootstrapped, Refusal> {

@@ -1,7 +1,7 @@
 //! Changing a project's name, description and settings.
 
 use authz::Action;
-use domain::project::{AuditMode, Naming, Project, ProjectCommand, ToolPinning};
+use domain::project::{AuditMode, Naming, Project, ProjectCommand, RetryPolicy, ToolPinning};
 use domain::{ProjectId, Refusal};
 
 use super::authorize::authorize;
@@ -30,6 +30,8 @@ pub struct UpdateProject {
     pub body_retention_days: Option<u32>,
     /// What a changed definition of a tool leads to.
     pub tool_pinning: Option<ToolPinning>,
+    /// Which calls may be run again.
+    pub retry_policy: Option<RetryPolicy>,
     /// Makes a repeated command one command.
     pub idempotency_key: Option<String>,
 }
@@ -57,6 +59,7 @@ pub async fn update_project(
             unified_enabled: command.unified_enabled,
             body_retention_days: command.body_retention_days,
             tool_pinning: command.tool_pinning,
+            retry_policy: command.retry_policy,
         };
         Ok(domain::project::decide(state, change)?.into())
     })

@@ -56,6 +56,7 @@ pub(crate) fn spec_of(server: &ActiveServer, bundle: LaunchBundle) -> pb::Server
         auto_approve: config.auto_approve.clone(),
         disabled: server.disabled,
         isolation: isolation(config.isolation).into(),
+        placement_labels: config.placement_labels.iter().cloned().collect(),
         args: bundle.args,
         env: bundle.env.into_iter().collect(),
         headers: bundle.headers.into_iter().collect(),

@@ -105,6 +105,7 @@ pub(crate) fn config_of(spec: &ServerSpec, transport: domain::server::Transport)
         },
         auto_approve: spec.auto_approve.clone(),
         isolation: isolation_of(spec),
+        placement_labels: spec.placement_labels.iter().cloned().collect(),
     }
 }
 
@@ -122,7 +123,7 @@ pub(crate) fn fingerprint(command: &str, spec: &ServerSpec) -> Fingerprint {
     let mut headers: Vec<_> = spec.headers.iter().collect();
     env.sort();
     headers.sort();
-    Fingerprint::of(command)
+    let fingerprint = Fingerprint::of(command)
         .text(&spec.name)
         .debug(&spec.transport)
         .text(&spec.command)
@@ -135,7 +136,12 @@ pub(crate) fn fingerprint(command: &str, spec: &ServerSpec) -> Fingerprint {
         .debug(&spec.auto_approve)
         .text(&spec.ca_file)
         .text(&spec.proxy)
-        .debug(&spec.isolation())
+        .debug(&spec.isolation());
+    // A field that came later: commands without it are still the same as they were before.
+    if spec.placement_labels.is_empty() {
+        return fingerprint;
+    }
+    fingerprint.debug(&spec.placement_labels)
 }
 
 /// Names are unique in their project.

@@ -146,6 +146,7 @@ fn merge(
             "ca_file" => spec.ca_file.clone_from(&new.ca_file),
             "proxy" => spec.proxy.clone_from(&new.proxy),
             "isolation" => spec.isolation = new.isolation,
+            "placement_labels" => spec.placement_labels.clone_from(&new.placement_labels),
             other => {
                 let message = format!("names no field of a server: {other:?}");
                 return Err(Refusal::invalid("update_mask", message));
@@ -227,6 +228,7 @@ mod tests {
             read_timeout_s: Some(300),
             auto_approve: vec![],
             isolation: Isolation::default(),
+            placement_labels: ["docker".to_owned()].into(),
         };
         let server = ActiveServer {
             project: "p".parse().unwrap(),
@@ -255,6 +257,7 @@ mod tests {
         let spec = ServerSpec { timeout_s: 7, ..ServerSpec::default() };
         let merged = merge(&server, &old, &update(spec, &["timeout_s"])).unwrap();
         assert_eq!(merged.timeout_s, 7);
+        assert_eq!(merged.placement_labels, ["docker"]);
         assert_eq!(merged.args, old.args);
         assert_eq!(merged.env["KEY"], "value");
         assert!(merge(&server, &old, &update(ServerSpec::default(), &["nope"])).is_err());

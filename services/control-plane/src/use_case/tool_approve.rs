@@ -1,13 +1,14 @@
 //! Taking changed definitions of a server's tools as the ones that clients may use.
 
 use authz::Action;
+use domain::event::ServerEvent;
 use domain::server::{Server, ServerCommand};
 use domain::{ErrorCode, ProjectId, Refusal, ServerId};
 
 use super::server_get::require_server;
 use crate::app::App;
 use crate::context::Ctx;
-use crate::shell::{self, Fingerprint, Target};
+use crate::shell::{self, Done, Fingerprint, Target};
 use crate::views::Definition;
 
 /// Most tools that one request approves.
@@ -66,7 +67,8 @@ pub struct ApprovedTool {
 }
 
 /// Approves. Owner. Answers with the tool that was named, or with all that had changed; a
-/// definition that is approved already stays so.
+/// definition that is approved already stays so. A repeated command answers what it did the first
+/// time, whatever became of the definitions since.
 ///
 /// # Errors
 /// `NotFound`, `PermissionDenied`; `Conflict` when the definition is not the one that the caller
@@ -81,10 +83,13 @@ pub async fn approve_tool(
     let fingerprint = Fingerprint::of("server.approve_tool").debug(&command);
     let key = command.idempotency_key.as_deref();
     let idempotency = shell::idempotency(app, ctx, key, fingerprint).await?;
+    if let Some(done) = shell::former(app, ctx.tenant, idempotency.as_ref()).await? {
+        return approved_by(app, ctx, &done).await;
+    }
     let definitions = app.views.definitions(ctx.tenant, server).await?;
     let wanted = choose(&definitions, &command.what)?;
     let target = Target::of::<Server>(ctx.tenant, server).under(idempotency);
-    shell::execute::<Server>(app, ctx, target, |state| {
+    let done = shell::execute::<Server>(app, ctx, target, |state| {
         let mut events = Vec::new();
         for definition in wanted.iter().filter(|definition| definition.changed()) {
             let approve = ServerCommand::ApproveTool {
@@ -96,9 +101,22 @@ pub async fn approve_tool(
         Ok(events.into())
     })
     .await?;
+    if done.replayed {
+        return approved_by(app, ctx, &done).await;
+    }
     let approved = wanted.into_iter().map(|definition| ApprovedTool {
         tool: definition.tool.clone(),
         hash: definition.current_hash.clone(),
+    });
+    Ok(approved.collect())
+}
+
+/// What a command approved, as the log has it.
+async fn approved_by(app: &App, ctx: &Ctx, done: &Done) -> Result<Vec<ApprovedTool>, Refusal> {
+    let made = shell::made::<Server>(app, ctx.tenant, done).await?;
+    let approved = made.into_iter().filter_map(|event| match event {
+        ServerEvent::ToolApproved { tool, hash } => Some(ApprovedTool { tool, hash }),
+        _ => None,
     });
     Ok(approved.collect())
 }

@@ -3,6 +3,8 @@
 //! Calls and audit entries are collected and written as rows of many at the end of the batch:
 //! nothing else in the batch reads them. The end of a call is its own entry of the audit log.
 
+use std::collections::HashMap;
+
 use domain::event::{
     AccessEvent, ApiKeyEvent, CallEvent, ConnectionEvent, LoginEvent, OrganizationEvent,
     ProjectEvent, ServerEvent, UserEvent,
@@ -13,7 +15,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use uuid::Uuid;
 
 use super::definitions;
-use super::insert::{AuditRow, CallRow, write_audit, write_calls};
+use super::insert::{AuditRow, CallRow, Ended, write_audit, write_calls};
 use super::signed;
 
 /// Why an event was not taken in.
@@ -31,8 +33,8 @@ pub enum ApplyError {
 #[derive(Default)]
 pub(super) struct Rows {
     calls: Vec<CallRow>,
-    /// Calls that ended here and whose start was an event of its own.
-    ended: Vec<Uuid>,
+    /// Calls that ended here and of which there were events before.
+    ended: HashMap<Uuid, Ended>,
     audit: Vec<AuditRow>,
 }
 
@@ -96,16 +98,23 @@ impl Rows {
         }
         let Some(row) = row else { return };
         if recorded.version > 1 {
-            // Its start may be in this batch, or in the table.
-            self.calls.retain(|before| before.id() != row.id());
-            self.ended.push(row.id());
+            // Its start, or an end that was told for it, may be in this batch or in the table.
+            let again = recorded.version > 2;
+            self.ended.insert(row.id(), Ended { row: self.calls.len(), again });
         }
         self.calls.push(row);
     }
 
     /// Writes the collected rows.
-    pub(super) async fn write(self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        write_calls(db, &self.calls, &self.ended).await?;
+    pub(super) async fn write(mut self, db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let ended = std::mem::take(&mut self.ended);
+        let mut row = 0;
+        self.calls.retain(|call| {
+            let last = ended.get(&call.id()).is_none_or(|end| end.row == row);
+            row += 1;
+            last
+        });
+        write_calls(db, &self.calls, &ended).await?;
         write_audit(db, &self.audit).await
     }
 }
@@ -197,8 +206,8 @@ async fn project(
             let settings = domain::project::ProjectSettings::default();
             sqlx::query(
                 "INSERT INTO project (project_id, tenant, name, description, audit_mode, \
-                 naming, unified_enabled, body_retention_days, created_at_us, tool_pinning) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                 naming, unified_enabled, body_retention_days, created_at_us, tool_pinning, \
+                 retry_policy) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             )
             .bind(id)
             .bind(&tenant)
@@ -210,6 +219,7 @@ async fn project(
             .bind(i64::from(settings.body_retention_days))
             .bind(recorded.recorded_at.as_micros())
             .bind(settings.tool_pinning.as_str())
+            .bind(settings.retry_policy.as_str())
             .execute(&mut *db)
             .await?;
             set_member(db, id, &tenant, &owner.to_string(), "owner").await?;
@@ -221,7 +231,8 @@ async fn project(
                  audit_mode = COALESCE($4, audit_mode), naming = COALESCE($5, naming), \
                  unified_enabled = COALESCE($6, unified_enabled), \
                  body_retention_days = COALESCE($7, body_retention_days), \
-                 tool_pinning = COALESCE($8, tool_pinning) WHERE project_id = $1",
+                 tool_pinning = COALESCE($8, tool_pinning), \
+                 retry_policy = COALESCE($9, retry_policy) WHERE project_id = $1",
             )
             .bind(id)
             .bind(name)
@@ -231,6 +242,7 @@ async fn project(
             .bind(settings.map(|settings| i64::from(settings.unified_enabled)))
             .bind(settings.map(|settings| i64::from(settings.body_retention_days)))
             .bind(settings.map(|settings| settings.tool_pinning.as_str()))
+            .bind(settings.map(|settings| settings.retry_policy.as_str()))
             .execute(db)
             .await?;
         }

@@ -122,10 +122,11 @@ impl Views {
         row.map(CallRow::view).transpose()
     }
 
-    /// Calls of which only the start is recorded, up to `until`, oldest first, and whose they
-    /// are. For the process's own upkeep, so without a tenant.
+    /// Calls of which only the start is recorded, after the position `after` and up to `until`,
+    /// oldest first, and whose they are. For the process's own upkeep, so without a tenant.
     pub(crate) async fn open_calls(
         &self,
+        after: u64,
         until: u64,
         limit: u32,
     ) -> Result<Vec<(TenantId, CallView)>, ViewError> {
@@ -133,6 +134,7 @@ impl Views {
         query
             .push("INDEXED BY call_open WHERE outcome = '' AND position <= ")
             .push_bind(signed(until));
+        query.push(" AND position > ").push_bind(signed(after));
         query.push(" ORDER BY position LIMIT ").push_bind(i64::from(limit));
         let rows: Vec<CallRow> = query.build_query_as().fetch_all(&self.pool).await?;
         rows.into_iter()

@@ -13,11 +13,28 @@ use event_store::Recorded;
 
 /// Most events that are kept. Beyond it nothing is added: the projector is behind.
 const MAX_EVENTS: usize = 4_096;
+/// Most bytes of payloads that are kept; an event in memory takes about as much again.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Decoded {
-    events: Mutex<HashMap<EventId, Known>>,
+    events: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    events: HashMap<EventId, Known>,
+    /// Of the payloads.
+    bytes: usize,
+}
+
+impl Kept {
+    fn remove(&mut self, id: EventId) -> Option<Known> {
+        let known = self.events.remove(&id)?;
+        self.bytes -= known.payload.len();
+        Some(known)
+    }
 }
 
 /// An event and its stored form.
@@ -29,31 +46,34 @@ struct Known {
 }
 
 impl Decoded {
-    fn events(&self) -> MutexGuard<'_, HashMap<EventId, Known>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what an event says that is about to be appended.
     pub(crate) fn keep(&self, id: EventId, event: Event, encoded: &events::Encoded) {
-        let mut events = self.events();
-        if events.len() < MAX_EVENTS {
-            events.entry(id).or_insert_with(|| Known {
+        let mut kept = self.kept();
+        let bytes = kept.bytes + encoded.payload.len();
+        if kept.events.len() < MAX_EVENTS && bytes <= MAX_BYTES && !kept.events.contains_key(&id) {
+            kept.bytes = bytes;
+            let known = Known {
                 event_type: encoded.event_type,
                 schema_version: encoded.schema_version,
                 payload: encoded.payload.clone(),
                 event,
-            });
+            };
+            kept.events.insert(id, known);
         }
     }
 
     /// Forgets an event that was not appended.
     pub(crate) fn forget(&self, id: EventId) {
-        self.events().remove(&id);
+        self.kept().remove(id);
     }
 
     /// What an event of the log says, if that is kept; it is given once.
     pub(super) fn take(&self, recorded: &Recorded) -> Option<Event> {
-        let known = self.events().remove(&recorded.event_id)?;
+        let known = self.kept().remove(recorded.event_id)?;
         let same = known.event_type == recorded.event_type
             && known.schema_version == recorded.schema_version
             && known.payload == recorded.payload;
@@ -125,6 +145,26 @@ mod tests {
         for number in 0..=MAX_EVENTS as u128 {
             keep(&decoded, number, &event("a"));
         }
-        assert_eq!(decoded.events().len(), MAX_EVENTS);
+        assert_eq!(decoded.kept().events.len(), MAX_EVENTS);
+    }
+
+    #[test]
+    fn large_events_are_limited_in_bytes() {
+        let decoded = Decoded::default();
+        let large = event(&"a".repeat(1024 * 1024));
+        for number in 0..20 {
+            keep(&decoded, number, &large);
+        }
+        let kept = decoded.kept().events.len();
+        assert!((1..=8).contains(&kept), "{kept}");
+        // Given and forgotten ones make room.
+        assert!(decoded.take(&recorded(0, &large)).is_some());
+        decoded.forget(id(1));
+        keep(&decoded, 100, &large);
+        assert!(decoded.take(&recorded(100, &large)).is_some());
+        for number in 0..20 {
+            decoded.forget(id(number));
+        }
+        assert_eq!(decoded.kept().bytes, 0);
     }
 }

@@ -1,8 +1,9 @@
 //! Rows that come in numbers, written as statements of many rows.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use domain::call::{CallFinished, CallSubject};
+use domain::call::{CallFinished, CallStarted, CallSubject};
 use domain::event::CallEvent;
 use domain::{Actor, ApiKeyId, ProjectId};
 use event_store::Recorded;
@@ -132,9 +133,14 @@ impl CallRow {
         self.id
     }
 
-    fn bind<'q>(&'q self, query: Statement<'q>) -> Statement<'q> {
-        let (CallEvent::Started(domain::call::CallStarted { subject })
+    const fn subject(&self) -> &CallSubject {
+        let (CallEvent::Started(CallStarted { subject, .. })
         | CallEvent::Finished(CallFinished { subject, .. })) = &self.call;
+        subject
+    }
+
+    fn bind<'q>(&'q self, query: Statement<'q>) -> Statement<'q> {
+        let subject = self.subject();
         let query = query
             .bind(subject.project.as_str())
             .bind(self.position)
@@ -196,15 +202,24 @@ fn bind_no_end(query: Statement<'_>) -> Statement<'_> {
     query.bind("").bind("").bind(0_i64).bind(0_i64).bind("").bind("")
 }
 
-/// Writes calls. `ended` are those among them whose start may be in the table: the new row
-/// takes its place.
+/// A call that ended in a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    /// The row of its last event among the rows of the batch.
+    pub(super) row: usize,
+    /// An end was told before: one that was given up for gone came back.
+    pub(super) again: bool,
+}
+
+/// Writes calls. `ended` are those among them that may be in the table already: the new row
+/// takes the place of the former one.
 pub(super) async fn write_calls(
     db: &mut SqliteConnection,
     rows: &[CallRow],
-    ended: &[Uuid],
+    ended: &HashMap<Uuid, Ended>,
 ) -> Result<(), sqlx::Error> {
     if !ended.is_empty() {
-        let ids: Vec<_> = ended.iter().map(|id| format!("\"{}\"", id.simple())).collect();
+        let ids: Vec<_> = ended.keys().map(|id| format!("\"{}\"", id.simple())).collect();
         sqlx::query(
             "DELETE FROM call WHERE outcome = '' \
              AND call_id IN (SELECT unhex(value) FROM json_each($1))",
@@ -212,6 +227,15 @@ pub(super) async fn write_calls(
         .bind(format!("[{}]", ids.join(",")))
         .execute(&mut *db)
         .await?;
+    }
+    let again = |row: &&CallRow| ended.get(&row.id).is_some_and(|end| end.again);
+    for row in rows.iter().filter(again) {
+        // No entry leads to a finished call: its project is looked through, which is rare.
+        sqlx::query("DELETE FROM call WHERE project_id = $1 AND call_id = $2")
+            .bind(row.subject().project.as_str())
+            .bind(blob(row.id))
+            .execute(&mut *db)
+            .await?;
     }
     for (sql, part) in CALLS.over(rows) {
         let query = part.iter().fold(sqlx::query(sql), |query, row| row.bind(query));

@@ -5,8 +5,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use domain::StreamKind;
 use event_store::{EventStore, Position, ReadFilter, Recorded, StoreError};
 use runtime::health::{Health, HealthReporter};
 use sqlx::{Connection as _, SqliteConnection};
@@ -53,6 +55,7 @@ pub struct Projector {
     checkpoint: Checkpoint,
     progress: watch::Sender<Progress>,
     decoded: Arc<Decoded>,
+    servers: Arc<AtomicU64>,
 }
 
 impl Projector {
@@ -75,8 +78,10 @@ impl Projector {
         let at = Progress { position: checkpoint.position, halted: false };
         let (progress, receiver) = watch::channel(at);
         let decoded = Arc::<Decoded>::default();
-        let views = Views { pool, progress: receiver, decoded: Arc::clone(&decoded) };
-        Ok((Self { store, connection, checkpoint, progress, decoded }, views))
+        let servers = Arc::<AtomicU64>::default();
+        let (known, changes) = (Arc::clone(&decoded), Arc::clone(&servers));
+        let views = Views { pool, progress: receiver, decoded: known, servers: changes };
+        Ok((Self { store, connection, checkpoint, progress, decoded, servers }, views))
     }
 
     /// How far the tables are.
@@ -111,7 +116,7 @@ impl Projector {
         health: HealthReporter,
     ) -> Result<(), ProjectorError> {
         health.set(Health::Ok);
-        let result = self.follow(&shutdown).await;
+        let result = self.follow(&shutdown, &health).await;
         if let Err(error) = &result {
             let why = chain(error);
             tracing::error!(error = why, "the projector stopped");
@@ -125,8 +130,13 @@ impl Projector {
         result
     }
 
-    async fn follow(&mut self, shutdown: &CancellationToken) -> Result<(), ProjectorError> {
+    async fn follow(
+        &mut self,
+        shutdown: &CancellationToken,
+        health: &HealthReporter,
+    ) -> Result<(), ProjectorError> {
         let mut log = self.store.subscribe(self.checkpoint.position, ReadFilter::all());
+        let mut away = false;
         loop {
             let batch = tokio::select! {
                 biased;
@@ -134,10 +144,19 @@ impl Projector {
                 batch = log.next_batch(BATCH) => batch,
             };
             match batch {
-                Ok(batch) => self.take(&batch).await?,
+                Ok(batch) => {
+                    if std::mem::take(&mut away) {
+                        tracing::info!("the log is back, the projector goes on");
+                        health.set(Health::Ok);
+                    }
+                    self.take(&batch).await?;
+                }
                 Err(StoreError::Closed) => return Ok(()),
                 Err(error @ StoreError::Unavailable { .. }) => {
-                    tracing::warn!(%error, "the log is away, the projector waits");
+                    if !std::mem::replace(&mut away, true) {
+                        tracing::warn!(%error, "the log is away, the projector waits");
+                        health.set(Health::Degraded("store".to_owned()));
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),
@@ -153,6 +172,9 @@ impl Projector {
                 Ok(checkpoint) => {
                     let position = checkpoint.position;
                     self.checkpoint = checkpoint;
+                    if batch.iter().any(|event| changes_servers(event.stream.kind)) {
+                        self.servers.fetch_add(1, Ordering::Release);
+                    }
                     self.progress.send_modify(|progress| progress.position = position);
                     return Ok(());
                 }
@@ -189,6 +211,11 @@ impl Projector {
         transaction.commit().await?;
         Ok(next)
     }
+}
+
+const fn changes_servers(kind: StreamKind) -> bool {
+    // A project takes its servers with it.
+    matches!(kind, StreamKind::Server | StreamKind::Project)
 }
 
 /// Whether the checkpoint's event is in this log.

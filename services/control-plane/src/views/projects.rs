@@ -1,6 +1,6 @@
 //! Projects and their members.
 
-use domain::project::{AuditMode, Naming, ProjectSettings, ToolPinning};
+use domain::project::{AuditMode, Naming, ProjectSettings, RetryPolicy, ToolPinning};
 use domain::{ProjectId, Role, TenantId, Timestamp, UserId};
 use sqlx::FromRow;
 
@@ -17,6 +17,7 @@ struct ProjectRow {
     unified_enabled: i64,
     body_retention_days: i64,
     tool_pinning: String,
+    retry_policy: String,
     created_at_us: i64,
     servers: i64,
     members: i64,
@@ -27,6 +28,7 @@ impl ProjectRow {
     fn view(self) -> Result<ProjectView, ViewError> {
         let audit_mode = AuditMode::ALL.into_iter().find(|m| m.as_str() == self.audit_mode);
         let tool_pinning = ToolPinning::ALL.into_iter().find(|p| p.as_str() == self.tool_pinning);
+        let retry_policy = RetryPolicy::ALL.into_iter().find(|p| p.as_str() == self.retry_policy);
         let naming = Naming::ALL.into_iter().find(|n| n.as_str() == self.naming);
         Ok(ProjectView {
             id: self.project_id.parse().map_err(ViewError::damaged)?,
@@ -38,6 +40,7 @@ impl ProjectRow {
                 unified_enabled: self.unified_enabled != 0,
                 body_retention_days: small(self.body_retention_days),
                 tool_pinning: tool_pinning.ok_or_else(|| ViewError::damaged("tool pinning"))?,
+                retry_policy: retry_policy.ok_or_else(|| ViewError::damaged("retry policy"))?,
             },
             created_at: Timestamp::from_micros(self.created_at_us),
             server_count: small(self.servers),
@@ -127,7 +130,8 @@ impl Views {
     ) -> Result<Option<ProjectView>, ViewError> {
         let row: Option<ProjectRow> = sqlx::query_as(
             "SELECT p.project_id, p.name, p.description, p.audit_mode, p.naming, \
-             p.unified_enabled, p.body_retention_days, p.tool_pinning, p.created_at_us, \
+             p.unified_enabled, p.body_retention_days, p.tool_pinning, p.retry_policy, \
+             p.created_at_us, \
              (SELECT COUNT(*) FROM server s WHERE s.project_id = p.project_id) AS servers, \
              (SELECT COUNT(*) FROM member m WHERE m.project_id = p.project_id) AS members, \
              $3 AS role FROM project p WHERE p.project_id = $1 AND p.tenant = $2",
@@ -150,7 +154,8 @@ impl Views {
     ) -> Result<Vec<ProjectView>, ViewError> {
         let rows: Vec<ProjectRow> = sqlx::query_as(
             "SELECT p.project_id, p.name, p.description, p.audit_mode, p.naming, \
-             p.unified_enabled, p.body_retention_days, p.tool_pinning, p.created_at_us, \
+             p.unified_enabled, p.body_retention_days, p.tool_pinning, p.retry_policy, \
+             p.created_at_us, \
              (SELECT COUNT(*) FROM server s WHERE s.project_id = p.project_id) AS servers, \
              (SELECT COUNT(*) FROM member m WHERE m.project_id = p.project_id) AS members, \
              own.role AS role FROM member own JOIN project p ON p.project_id = own.project_id \

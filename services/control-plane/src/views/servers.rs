@@ -9,6 +9,7 @@ use sqlx::FromRow;
 
 use super::rows::Row;
 use super::{ServerView, ViewError, Views, small};
+use crate::ownership::placement::Wanted;
 
 #[derive(FromRow)]
 struct ServerRow {
@@ -113,6 +114,20 @@ fn config(payload: &[u8], schema: i64) -> Result<domain::server::ServerConfig, V
     }
 }
 
+/// What was last seen of a server, whosever it is.
+pub(crate) struct Seen {
+    /// Which.
+    pub(crate) server: ServerId,
+    /// Whose.
+    pub(crate) tenant: TenantId,
+    /// In which project.
+    pub(crate) project: ProjectId,
+    /// The name of its state; empty before anything was seen.
+    pub(crate) state: String,
+    /// Why.
+    pub(crate) cause: String,
+}
+
 impl Views {
     /// The servers of a project, by name, and one more than `limit`.
     pub(crate) async fn servers(
@@ -204,6 +219,47 @@ impl Views {
         .await?;
         let event = event.filter(|event| !event.is_empty());
         event.map(|event| event.parse().map_err(ViewError::damaged)).transpose()
+    }
+
+    /// Every server that is to run, of all tenants, and what its worker must have. For the
+    /// process's own work.
+    pub(crate) async fn placeable_servers(&self) -> Result<Vec<Wanted>, ViewError> {
+        let rows: Vec<(String, Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT server_id, config, config_schema FROM server WHERE disabled = 0",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut wanted = Vec::with_capacity(rows.len());
+        for (id, stored, schema) in rows {
+            tokio::task::consume_budget().await;
+            let labels = config(&stored, schema)?.placement_labels;
+            wanted.push(Wanted { id: id.parse().map_err(ViewError::damaged)?, labels });
+        }
+        Ok(wanted)
+    }
+
+    /// What was last seen of these servers, of whatever tenant. For the process's own work.
+    pub(crate) async fn seen_of(&self, servers: &[ServerId]) -> Result<Vec<Seen>, ViewError> {
+        let ids: Vec<_> = servers.iter().map(|id| format!("\"{id}\"")).collect();
+        let rows: Vec<(String, String, String, String, String)> = sqlx::query_as(
+            "SELECT s.server_id, s.tenant, s.project_id, COALESCE(c.state, ''), \
+             COALESCE(c.cause, '') FROM server s \
+             LEFT JOIN connection c ON c.server_id = s.server_id \
+             WHERE s.server_id IN (SELECT value FROM json_each($1))",
+        )
+        .bind(format!("[{}]", ids.join(",")))
+        .fetch_all(&self.pool)
+        .await?;
+        let seen = rows.into_iter().map(|(server, tenant, project, state, cause)| {
+            Ok(Seen {
+                server: server.parse().map_err(ViewError::damaged)?,
+                tenant: tenant.parse().map_err(ViewError::damaged)?,
+                project: project.parse().map_err(ViewError::damaged)?,
+                state,
+                cause,
+            })
+        });
+        seen.collect()
     }
 
     async fn with_disabled_tools(

@@ -28,7 +28,7 @@ fn subject(world: &World, owner: &Owner) -> CallSubject {
 }
 
 fn started(world: &World, owner: &Owner) -> CallEvent {
-    CallEvent::Started(CallStarted { subject: subject(world, owner) })
+    CallEvent::Started(CallStarted { subject: subject(world, owner), edge: String::new() })
 }
 
 fn finished(world: &World, owner: &Owner, outcome: CallOutcome) -> CallEvent {
@@ -47,6 +47,7 @@ fn finished(world: &World, owner: &Owner, outcome: CallOutcome) -> CallEvent {
         body_masked: false,
         client: "test".into(),
         mcp_session: "s".into(),
+        attempts: 1,
     })
 }
 
@@ -59,6 +60,7 @@ async fn record(world: &World, owner: &Owner, call: CallId, actor: Actor, event:
         actor,
         event: Event::Call(event),
         body: Body::None,
+        epoch: 0,
     };
     let bus = Arc::clone(&world.bus);
     let journal = Journal::start(bus, JournalConfig::default(), world.shutdown.clone());

@@ -140,6 +140,7 @@ impl Story<'_> {
             unified_enabled: None,
             body_retention_days,
             tool_pinning,
+            retry_policy: None,
             idempotency_key: None,
         };
         update_project(&self.world.app, &self.ctx(), command).await.ok();

@@ -25,7 +25,7 @@ fn journal(world: &World) -> Journal {
 fn entry(world: &World, stream: StreamId, event: Event, body: Body) -> Entry {
     let event_id = EventId::from_uuid(Uuid::now_v7());
     let occurred_at = world.clock.now();
-    Entry { stream, event_id, occurred_at, actor: Actor::System, event, body }
+    Entry { stream, event_id, occurred_at, actor: Actor::System, event, body, epoch: 0 }
 }
 
 fn subject(owner: &Owner, target: &str, at: Timestamp) -> CallSubject {
@@ -56,6 +56,7 @@ fn finished(world: &World, owner: &Owner, call: CallId, target: &str, body: Body
         body_masked: false,
         client: "test".into(),
         mcp_session: "s".into(),
+        attempts: 1,
     }));
     entry(world, StreamId::new(owner.tenant, StreamKind::Call, call), event, body)
 }
@@ -196,12 +197,34 @@ async fn one_bad_entry_is_refused_and_its_neighbours_are_written() {
 }
 
 #[tokio::test]
+async fn an_end_that_two_edges_record_is_recorded_once() {
+    let (world, owner) = World::bootstrapped().await;
+    let (journal, call) = (journal(&world), a_call());
+    let end = |target: &str| {
+        let entry = finished(&world, &owner, call, target, body("{}", "{}"));
+        // The end of a call has the call's id, whoever says it.
+        Entry { event_id: EventId::from_uuid(call.as_uuid()), ..entry }
+    };
+    let first = end("first");
+    let stream = first.stream.clone();
+    for entry in [first.clone(), first, end("second")] {
+        assert_eq!(record(&journal, vec![entry]).await, [JournalOutcome::Recorded]);
+    }
+    let recorded = world.store.read_stream(&stream, 0, 10).await.unwrap();
+    assert_eq!(recorded.len(), 1);
+    // Another event under the id of one that is there is none.
+    let other = Entry { stream: StreamId { id: a_call().to_string(), ..stream }, ..end("third") };
+    let refused = record(&journal, vec![other]).await;
+    assert!(matches!(&refused[..], [JournalOutcome::Refused { .. }]), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_start_that_was_never_finished_is_closed_as_unknown_by_the_next_start() {
     let (world, owner) = World::bootstrapped().await;
     let (call, done) = (a_call(), a_call());
     let started = |call| {
         let subject = subject(&owner, "slow", world.clock.now());
-        let event = Event::Call(CallEvent::Started(CallStarted { subject }));
+        let event = Event::Call(CallEvent::Started(CallStarted { subject, edge: String::new() }));
         entry(&world, StreamId::new(owner.tenant, StreamKind::Call, call), event, Body::None)
     };
     let journal = journal(&world);

@@ -6,6 +6,7 @@
 mod api_keys;
 mod audit;
 mod bootstrap;
+mod cluster;
 mod fold;
 mod idempotency;
 mod identity;

@@ -51,6 +51,7 @@ pub(crate) async fn seen(world: &World, owner: &Owner, server: &str, tools: &[(&
         actor: Actor::System,
         event: Event::Connection(event),
         body: Body::Catalogue(catalogue),
+        epoch: 0,
     };
     let bus = Arc::clone(&world.bus);
     let journal = Journal::start(bus, JournalConfig::default(), world.shutdown.clone());
@@ -234,4 +235,31 @@ async fn what_a_change_leads_to_is_a_setting_of_the_project() {
         let refusal = refused(projects.update_project(update(wrong)).await);
         assert_eq!(refusal.0, Code::InvalidArgument);
     }
+}
+
+#[tokio::test]
+async fn a_repeated_approval_answers_what_it_did_the_first_time() {
+    let (world, owner) = World::bootstrapped().await;
+    let server = owner.caller.register(&owner.project, "files").await.id;
+    seen(&world, &owner, &server, &[("read", "1"), ("write", "1")]).await;
+    seen(&world, &owner, &server, &[("read", "2"), ("write", "2")]).await;
+    let all = pb::ApproveToolRequest {
+        all: true,
+        idempotency_key: "all".to_owned(),
+        ..approve(&owner, &server, "", "")
+    };
+    let one = pb::ApproveToolRequest {
+        idempotency_key: "one".to_owned(),
+        ..approve(&owner, &server, "read", &sha256(definition("read", "3").as_bytes()))
+    };
+    let first = approved(&owner.caller, all.clone()).await;
+    assert_eq!(first.len(), 2);
+    // Nothing has changed since, then something else has: neither changes the answer.
+    assert_eq!(approved(&owner.caller, all.clone()).await, first);
+    seen(&world, &owner, &server, &[("read", "3"), ("write", "2")]).await;
+    assert_eq!(approved(&owner.caller, all).await, first);
+    assert_eq!(changed(&owner).await, ["read"], "and nothing more is approved");
+    let read = approved(&owner.caller, one.clone()).await;
+    seen(&world, &owner, &server, &[("read", "4"), ("write", "2")]).await;
+    assert_eq!(approved(&owner.caller, one).await, read, "also when the definition is gone");
 }

@@ -39,11 +39,15 @@ async fn a_project_is_made_read_changed_listed_and_ended() {
         id: "mine".into(),
         name: "Other".into(),
         audit_mode: pb::AuditMode::Strict.into(),
+        retry_policy: pb::RetryPolicy::Idempotent.into(),
         ..Default::default()
     };
-    let changed = projects.update_project(update(changed, &["audit_mode"])).await.unwrap();
+    let mask = ["audit_mode", "retry_policy"];
+    let changed = projects.update_project(update(changed, &mask)).await.unwrap();
     let changed = changed.into_inner().project.unwrap();
     assert_eq!(changed.audit_mode(), pb::AuditMode::Strict);
+    assert_eq!(made.retry_policy(), pb::RetryPolicy::Never);
+    assert_eq!(changed.retry_policy(), pb::RetryPolicy::Idempotent);
     assert_eq!(changed.name, "My project", "what the mask does not name stays");
     assert_eq!(changed.body_retention_days, 30);
 

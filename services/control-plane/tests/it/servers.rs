@@ -254,3 +254,20 @@ async fn an_isolation_is_set_shown_changed_and_checked() {
     let refusal = servers.create_server(create_server(&owner.project, wrong)).await;
     assert_eq!(refused(refusal).0, Code::InvalidArgument);
 }
+
+#[tokio::test]
+async fn placement_labels_are_set_shown_and_changed() {
+    let (_world, owner) = World::bootstrapped().await;
+    let mut servers = owner.caller.servers();
+    let labels = vec!["gpu".to_owned(), "docker".to_owned(), "gpu".to_owned()];
+    let spec = pb::ServerSpec { placement_labels: labels, ..stdio("placed") };
+    let made = servers.create_server(create_server(&owner.project, spec)).await.unwrap();
+    let made = made.into_inner().server.unwrap();
+    assert_eq!(made.placement_labels, ["docker", "gpu"], "sorted, each once");
+    let timeout = update(&made, pb::ServerSpec { timeout_s: 9, ..stdio("placed") }, &["timeout_s"]);
+    let kept = servers.update_server(timeout).await.unwrap().into_inner().server.unwrap();
+    assert_eq!(kept.placement_labels, ["docker", "gpu"], "what the mask does not name stays");
+    let anywhere = update(&made, stdio("placed"), &["placement_labels"]);
+    let anywhere = servers.update_server(anywhere).await.unwrap().into_inner().server.unwrap();
+    assert!(anywhere.placement_labels.is_empty());
+}

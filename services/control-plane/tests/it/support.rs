@@ -10,7 +10,9 @@ use control_plane::use_case::{
     Bootstrap, Bootstrapped, FirstOwner, Login, RegisterUser, bootstrap, create_organization,
     create_project, create_user, login, register_user,
 };
-use control_plane::{App, Config, ControlPlane, Ctx, Deps, Principal, views};
+use control_plane::{
+    App, Config, ControlPlane, Ctx, Deps, Principal, Unmarked, leads_alone, views,
+};
 use domain::{ProjectId, TenantId, Timestamp, UserId};
 use event_store::{Clock, SqliteConfig, SqliteEventStore};
 use proto::control::v1 as pb;
@@ -39,7 +41,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct TestClock(Arc<AtomicI64>);
 
 impl TestClock {
-    fn starting() -> Self {
+    pub(crate) fn starting() -> Self {
         Self(Arc::new(AtomicI64::new(1_800_000_000_000_000)))
     }
 
@@ -51,7 +53,7 @@ impl TestClock {
         self.0.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
 
-    fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         let clock = self.clone();
         Arc::new(move || clock.now())
     }
@@ -100,6 +102,9 @@ impl World {
             bus: Arc::clone(&bus),
             clock: clock.clock(),
             ids: Arc::new(Uuid::now_v7),
+            leases: Arc::new(store.clone()),
+            leadership: leads_alone(),
+            published: Arc::new(Unmarked),
         };
         let health = HealthRegistry::default();
         let url = "http://mcp.example.org".parse().unwrap();

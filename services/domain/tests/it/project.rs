@@ -2,7 +2,8 @@
 
 use domain::event::ProjectEvent;
 use domain::project::{
-    self, ActiveProject, AuditMode, Naming, Project, ProjectCommand, ProjectSettings, ToolPinning,
+    self, ActiveProject, AuditMode, Naming, Project, ProjectCommand, ProjectSettings, RetryPolicy,
+    ToolPinning,
 };
 use domain::{ErrorCode, Refusal, Role, UserId};
 use proptest::prelude::*;
@@ -62,6 +63,7 @@ const NO_CHANGE: ProjectCommand = ProjectCommand::Change {
     unified_enabled: None,
     body_retention_days: None,
     tool_pinning: None,
+    retry_policy: None,
 };
 
 fn rename(name: &str) -> ProjectCommand {
@@ -73,6 +75,7 @@ fn rename(name: &str) -> ProjectCommand {
             unified_enabled,
             body_retention_days,
             tool_pinning,
+            retry_policy,
             ..
         } => ProjectCommand::Change {
             name: Some(name.to_owned()),
@@ -82,6 +85,7 @@ fn rename(name: &str) -> ProjectCommand {
             unified_enabled,
             body_retention_days,
             tool_pinning,
+            retry_policy,
         },
         other => other,
     }
@@ -96,6 +100,7 @@ fn change_settings(audit_mode: Option<AuditMode>, days: Option<u32>) -> ProjectC
         unified_enabled: None,
         body_retention_days: days,
         tool_pinning: None,
+        retry_policy: None,
     }
 }
 
@@ -160,6 +165,28 @@ fn only_what_differs_is_changed() {
 }
 
 #[test]
+fn calls_may_be_run_again() {
+    let policy = |policy| ProjectCommand::Change {
+        name: None,
+        description: None,
+        audit_mode: None,
+        naming: None,
+        unified_enabled: None,
+        body_retention_days: None,
+        tool_pinning: None,
+        retry_policy: Some(policy),
+    };
+    given([created()]).when(policy(RetryPolicy::Never)).then_nothing();
+    let settings =
+        ProjectSettings { retry_policy: RetryPolicy::ReadOnly, ..ProjectSettings::default() };
+    given([created()]).when(policy(RetryPolicy::ReadOnly)).then([ProjectEvent::Changed {
+        name: None,
+        description: None,
+        settings: Some(settings),
+    }]);
+}
+
+#[test]
 fn changed_tools_may_be_blocked() {
     let pin = |tool_pinning| ProjectCommand::Change {
         name: None,
@@ -169,6 +196,7 @@ fn changed_tools_may_be_blocked() {
         unified_enabled: None,
         body_retention_days: None,
         tool_pinning: Some(tool_pinning),
+        retry_policy: None,
     };
     given([created()]).when(pin(ToolPinning::Off)).then_nothing();
     let settings =
@@ -265,6 +293,7 @@ fn command() -> impl Strategy<Value = ProjectCommand> {
         proptest::option::of(any::<bool>()),
         proptest::option::of(0..5_000_u32),
         proptest::option::of(select(ToolPinning::ALL.as_slice())),
+        proptest::option::of(select(RetryPolicy::ALL.as_slice())),
     );
     prop_oneof![
         2 => (".{0,3}", ".{0,3}", somebody()).prop_map(|(name, description, owner)| {
@@ -272,15 +301,16 @@ fn command() -> impl Strategy<Value = ProjectCommand> {
         }),
         4 => (somebody(), select(Role::ALL.as_slice())).prop_map(|(user, role)| set(user, role)),
         4 => somebody().prop_map(|user| ProjectCommand::RemoveMember { user }),
-        2 => change.prop_map(|(name, description, mode, naming, unified_enabled, days, pinning)| {
+        2 => change.prop_map(|(name, description, mode, naming, unified, days, pinning, retry)| {
             ProjectCommand::Change {
                 name,
                 description,
                 audit_mode: mode,
                 naming,
-                unified_enabled,
+                unified_enabled: unified,
                 body_retention_days: days,
                 tool_pinning: pinning,
+                retry_policy: retry,
             }
         }),
         1 => Just(ProjectCommand::Delete),

@@ -1,5 +1,7 @@
 //! Servers.
 
+use std::collections::BTreeSet;
+
 use domain::event::ServerEvent;
 use domain::server::{
     self, HttpTarget, Isolation, Server, ServerCommand, ServerConfig, ServerName, Transport,
@@ -58,6 +60,7 @@ fn config(transport: Transport) -> ServerConfig {
         read_timeout_s: Some(ServerConfig::DEFAULT_READ_TIMEOUT_S),
         auto_approve: vec![],
         isolation: Isolation::Shared,
+        placement_labels: BTreeSet::new(),
     }
 }
 
@@ -302,6 +305,32 @@ fn nothing_can_be_asked_of_a_server_that_is_not_there() {
         given([registered(), ServerEvent::Deleted]).when(command).then_refused(ErrorCode::NotFound);
     }
     given([registered()]).when(ServerCommand::Delete).then([ServerEvent::Deleted]);
+}
+
+#[test]
+fn a_server_may_need_labels_of_its_worker() {
+    let labels = |labels: &[&str]| ServerConfig {
+        placement_labels: labels.iter().map(|&label| label.to_owned()).collect(),
+        ..config(stdio("uvx"))
+    };
+    let wanted = labels(&["docker", "gpu=a100", "eu-west/1", "a.b_c"]);
+    given([]).when(register(wanted.clone())).then([registered_as(wanted, false)]);
+    let long = "a".repeat(64);
+    for bad in ["", "Docker", "a b", "a,b", "ä", long.as_str()] {
+        given([]).when(register(labels(&[bad]))).then_invalid("placement_labels");
+    }
+    let many: Vec<String> = (0..17).map(|number| format!("l{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    given([]).when(register(labels(&many))).then_invalid("placement_labels");
+    given([]).when(register(labels(&many[..16]))).then([registered_as(labels(&many[..16]), false)]);
+    // Another place is another configuration; the same one is none.
+    let change =
+        |config| ServerCommand::Change { name: None, config: Some(config), disabled: None };
+    let docker = labels(&["docker"]);
+    given([registered()])
+        .when(change(docker.clone()))
+        .then([ServerEvent::Reconfigured { config: docker.clone() }]);
+    given([registered_as(docker.clone(), false)]).when(change(docker)).then([]);
 }
 
 fn any_config() -> impl Strategy<Value = ServerConfig> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::call::CallOutcome;
 use domain::connection::ConnectionState;
-use domain::project::{AuditMode, Naming, ToolPinning};
+use domain::project::{AuditMode, Naming, RetryPolicy, ToolPinning};
 use domain::server::Isolation;
 use domain::{Actor, ApiKeyId, ErrorCode, ProjectId, Role, Timestamp, UserId};
 use uuid::Uuid;
@@ -22,6 +22,7 @@ fn names_stand_for_one_value() {
     assert!(all_differ(AuditMode::ALL.iter().map(|mode| mode.as_str())));
     assert!(all_differ(Naming::ALL.iter().map(|naming| naming.as_str())));
     assert!(all_differ(ToolPinning::ALL.iter().map(|pinning| pinning.as_str())));
+    assert!(all_differ(RetryPolicy::ALL.iter().map(|policy| policy.as_str())));
     assert!(all_differ(Isolation::ALL.iter().map(|isolation| isolation.as_str())));
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::ServerId;
+use authz::Action;
+use domain::{ApiKeyId, ServerId};
 use mcp::uri::Namespace;
 use mcp::{LogLevel, splice};
 use proto::internal::v1::Notification;
@@ -14,6 +15,9 @@ use crate::session::Session;
 
 /// Somebody who hears what a server says outside of requests.
 pub(crate) trait Hearer: Send + Sync {
+    /// By whose right it hears.
+    fn key(&self) -> ApiKeyId;
+
     /// What it sees: servers have other names in other scopes.
     fn scope(&self) -> &Scope;
 
@@ -30,15 +34,30 @@ pub(crate) trait Hearer: Send + Sync {
     fn take(&self, said: &Notification);
 }
 
-/// Tells everybody who wants it.
+/// Whether a key may hear what servers say unasked: it is about calls, so only who may call does,
+/// with the role that the key has now.
+pub(super) fn may_hear(shared: &Shared, key: ApiKeyId) -> bool {
+    let configuration = shared.replica.read();
+    let entry = configuration.key_by_id(&key);
+    let role = entry.and_then(|entry| configuration.effective_role(entry));
+    role.is_some_and(|role| shared.authorizer.allows(role, Action::McpCall))
+}
+
+/// Tells everybody who wants it, and still may hear it.
 pub(crate) async fn hear(
     shared: &Shared,
     server: ServerId,
     hearers: Vec<Arc<dyn Hearer>>,
     said: &Notification,
 ) {
+    if said.method == "notifications/tasks/status"
+        && let Ok(Some(id)) = splice::find_string(&said.params, &["taskId"])
+    {
+        // Another edge may have seen who made it.
+        shared.sessions.tasks.learn(server, &id).await;
+    }
     for hearer in hearers {
-        if !hearer.wants(server, said) {
+        if !hearer.wants(server, said) || !may_hear(shared, hearer.key()) {
             continue;
         }
         let merged = shared.catalogues.get(hearer.scope()).await;
@@ -62,6 +81,10 @@ fn exposed(space: &Namespace, said: &Notification) -> Notification {
 }
 
 impl Hearer for Session {
+    fn key(&self) -> ApiKeyId {
+        self.key
+    }
+
     fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -88,7 +111,12 @@ impl Hearer for Session {
                 let is_own = self.hearing.attachment(server).is_some_and(|to| to.is_own());
                 is_own || id.is_some_and(|id| self.tasks.is_of(server, &id, self.key))
             }
-            "notifications/elicitation/complete" => true,
+            // Only who was sent away to do it waits for it to be done.
+            "notifications/elicitation/complete" => {
+                let id = splice::find_string(&said.params, &["elicitationId"]).ok().flatten();
+                let is_own = self.hearing.attachment(server).is_some_and(|to| to.is_own());
+                is_own || id.is_some_and(|id| self.hearing.has_elicited(server, &id))
+            }
             // Only over a connection of its own it is known to be for this client.
             method => {
                 let is_own = self.hearing.attachment(server).is_some_and(|to| to.is_own());

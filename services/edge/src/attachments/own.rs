@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use authz::Action;
 use domain::server::Isolation;
 use mcp::Catalogue;
 use mcp::catalogue::Feature;
 
+use super::hearer::may_hear;
 use super::{Attachment, Hearer, Own, Target};
 use crate::edge::Shared;
 use crate::merged::{Merged, MergedServer};
@@ -85,7 +85,7 @@ pub(crate) fn attach(
 
 /// Lets a session hear what its servers say unasked, as far as its key may use them.
 pub(crate) fn attach_all(shared: &Arc<Shared>, session: &Arc<Session>, merged: &Merged) {
-    if !may_hear(shared, session) {
+    if !may_hear(shared, session.key) {
         return;
     }
     for (place, server) in merged.servers.iter().enumerate() {
@@ -95,14 +95,6 @@ pub(crate) fn attach_all(shared: &Arc<Shared>, session: &Arc<Session>, merged: &
             attach(shared, session, merged, server);
         }
     }
-}
-
-/// What servers say unasked is about calls: only who may call hears it.
-fn may_hear(shared: &Shared, session: &Session) -> bool {
-    let configuration = shared.replica.read();
-    let entry = configuration.key_by_id(&session.key);
-    let role = entry.and_then(|entry| configuration.effective_role(entry));
-    role.is_some_and(|role| shared.authorizer.allows(role, Action::McpCall))
 }
 
 fn weak(session: &Arc<Session>) -> Weak<dyn Hearer> {

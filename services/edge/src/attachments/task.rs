@@ -1,11 +1,10 @@
 //! The life of one attachment: opened, told what is wanted, listened to, opened again.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::future::pending;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use backplane::exchange::{Exchange, Frame};
+use backplane::exchange::{Answer, Exchange, Frame};
 use bytes::Bytes;
 use mcp::envelope::{self, code};
 use mcp::{Catalogue, splice};
@@ -17,23 +16,42 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::backoff::Backoff;
+use super::hearer::may_hear;
 use super::wanted::Wanted;
-use super::{Command, Hearers, Own, Target, hear, unreachable};
+use super::{COMMANDS, Command, Hearers, Own, Target, hear, too_many, unreachable};
 use crate::edge::Shared;
-use crate::session::{Asker, Reaction};
+use crate::session::{Asker, Reaction, Session};
 use crate::view::tell_changes;
-
-/// How long it waits before it is opened again: twice as long each time.
-const BACKOFF: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(30);
-/// What stood that long begins with the shortest wait again.
-const STABLE: Duration = Duration::from_secs(10);
 
 pub(super) struct Task {
     shared: Weak<Shared>,
     target: Target,
     hearers: Arc<Hearers>,
     own: watch::Sender<Own>,
+}
+
+/// Subscriptions that wait for the attachment to be opened again; whoever waits for them does so for
+/// a while.
+#[derive(Default)]
+struct Held(VecDeque<(String, oneshot::Sender<Answer>)>);
+
+impl Held {
+    fn put(&mut self, uri: String, done: oneshot::Sender<Answer>) {
+        self.0.retain(|(_, waiting)| !waiting.is_closed());
+        if self.0.len() >= COMMANDS {
+            let _ = done.send(Err(too_many()));
+        } else {
+            self.0.push_back((uri, done));
+        }
+    }
+
+    /// Those that somebody still waits for.
+    fn take(&mut self) -> Self {
+        let mut held = std::mem::take(self);
+        held.0.retain(|(_, waiting)| !waiting.is_closed());
+        held
+    }
 }
 
 /// An exchange that is open.
@@ -54,26 +72,31 @@ impl Task {
     }
 
     pub(super) async fn run(self, mut commands: mpsc::Receiver<Command>, end: CancellationToken) {
-        let mut wait = *BACKOFF.start();
+        let peer = self.target.peer.as_ref().map(|peer| peer.session.as_str());
+        let mut backoff = Backoff::new(self.target.server, &peer);
+        let mut held = Held::default();
         loop {
             let opened = Instant::now();
-            match self.open().await {
+            let opening = tokio::select! {
+                () = end.cancelled() => return,
+                open = self.open() => open,
+            };
+            match opening {
                 Some(open) => {
+                    let serving = self.serve(open, &mut commands, held.take());
                     tokio::select! {
                         () = end.cancelled() => return,
-                        is_over = self.serve(open, &mut commands) => if is_over { return },
+                        is_over = serving => if is_over { return },
                     }
-                    if opened.elapsed() >= STABLE {
-                        wait = *BACKOFF.start();
-                    }
+                    backoff.lost(opened, Instant::now());
                 }
                 None => self.failed(),
             }
-            let again = Instant::now() + wait;
-            wait = (wait * 2).min(*BACKOFF.end());
+            let now = Instant::now();
+            let again = now + backoff.next(now);
             tokio::select! {
                 () = end.cancelled() => return,
-                is_over = self.wait(again, &mut commands) => if is_over { return },
+                is_over = self.wait(again, &mut commands, &mut held) => if is_over { return },
             }
         }
     }
@@ -115,13 +138,21 @@ impl Task {
     }
 
     /// Nothing is open until `again`. True at the end.
-    async fn wait(&self, again: Instant, commands: &mut mpsc::Receiver<Command>) -> bool {
+    async fn wait(
+        &self,
+        again: Instant,
+        commands: &mut mpsc::Receiver<Command>,
+        held: &mut Held,
+    ) -> bool {
+        // Where another worker takes the server over, that is soon.
+        let may_move = self.shared.upgrade().is_some_and(|shared| shared.config.cluster);
         loop {
             let command = tokio::select! {
                 () = tokio::time::sleep_until(again) => return false,
                 command = commands.recv() => command,
             };
             match command {
+                Some(Command::Subscribe(uri, done)) if may_move => held.put(uri, done),
                 Some(Command::Subscribe(_, done)) => drop(done.send(Err(unreachable()))),
                 // Nothing is subscribed to, which is what was wanted.
                 Some(Command::Unsubscribe(_, done)) => drop(done.send(Ok(Bytes::new()))),
@@ -134,8 +165,14 @@ impl Task {
     }
 
     /// Until the exchange breaks (false), or nobody needs the attachment any more (true).
-    async fn serve(&self, mut open: Open, commands: &mut mpsc::Receiver<Command>) -> bool {
-        if self.tell_wants(&mut open, None).await.is_none() {
+    async fn serve(
+        &self,
+        mut open: Open,
+        commands: &mut mpsc::Receiver<Command>,
+        held: Held,
+    ) -> bool {
+        if self.begin(&mut open, held).await.is_none() {
+            self.lost();
             return false;
         }
         loop {
@@ -159,6 +196,15 @@ impl Task {
         }
     }
 
+    /// Tells what is wanted, first of all by those who wait for it. `None` when the exchange is
+    /// over.
+    async fn begin(&self, open: &mut Open, held: Held) -> Option<()> {
+        for (uri, done) in held.0 {
+            self.obey(open, Command::Subscribe(uri, done)).await?;
+        }
+        self.tell_wants(open, None).await
+    }
+
     /// What the connection offered is not known any more.
     fn lost(&self) {
         if self.target.owner.is_some() {
@@ -171,12 +217,16 @@ impl Task {
         match command {
             Command::Wants(done) => self.tell_wants(open, done).await,
             Command::Subscribe(uri, done) => {
+                if !open.wanted.has_room() {
+                    let _ = done.send(Err(too_many()));
+                    return Some(());
+                }
                 let interest = open.wanted.subscribe(&uri, Some(done));
                 tell(&open.exchange, interest).await
             }
             Command::Unsubscribe(uri, done) => {
-                if self.subscriptions().contains(&uri) {
-                    // Another one wants it.
+                if self.subscriptions().contains(&uri) || !open.wanted.has_room() {
+                    // Another one wants it, or it is given up with what else is unwanted.
                     let _ = done.send(Ok(Bytes::new()));
                     return Some(());
                 }
@@ -203,9 +253,20 @@ impl Task {
             let interest = open.wanted.unsubscribe(&uri, None);
             tell(&open.exchange, interest).await?;
         }
-        for uri in subscriptions {
-            let interest = open.wanted.subscribe(&uri, None);
-            tell(&open.exchange, interest).await?;
+        open.wanted.leave_out(subscriptions);
+        self.catch_up(open).await
+    }
+
+    /// Tells of the subscriptions that were left out, as many as there is room for.
+    async fn catch_up(&self, open: &mut Open) -> Option<()> {
+        let mut still_wanted = None;
+        while let Some(uri) = open.wanted.next_left_out() {
+            // Meanwhile it may have been given up.
+            let still_wanted = still_wanted.get_or_insert_with(|| self.subscriptions());
+            if still_wanted.contains(&uri) {
+                let interest = open.wanted.subscribe(&uri, None);
+                tell(&open.exchange, interest).await?;
+            }
         }
         Some(())
     }
@@ -215,7 +276,10 @@ impl Task {
         match frame {
             Frame::Notification(said) => self.hear(open, said).await,
             Frame::Request(request) => return self.ask(open, request).await,
-            Frame::InterestDone(done) => open.wanted.done(&done),
+            Frame::InterestDone(done) => {
+                open.wanted.done(&done);
+                return self.catch_up(open).await;
+            }
             Frame::Catalogue(catalogue) => self.offered(&catalogue).await,
             // Only calls have them.
             Frame::Paused(_) => {}
@@ -245,8 +309,8 @@ impl Task {
         let owner = self.target.owner.as_ref().and_then(Weak::upgrade);
         let id = request.id.clone();
         let asked = match (owner, &mut open.asker) {
-            (Some(owner), Some(asker)) if owner.is_heard() => {
-                let asked = asker.ask(self.exposed(request).await);
+            (Some(owner), Some(asker)) if owner.is_heard() && self.may_hear(&owner) => {
+                let asked = asker.ask(self.exposed(request).await, None);
                 asked.map(|message| owner.tell(&message))
             }
             (Some(_), _) => Err(refused("the client has no stream open on which it can be asked")),
@@ -256,6 +320,10 @@ impl Task {
             Ok(()) => Some(()),
             Err(error) => open.exchange.answer(&id, Err(error)).await.ok(),
         }
+    }
+
+    fn may_hear(&self, owner: &Session) -> bool {
+        self.shared.upgrade().is_some_and(|shared| may_hear(&shared, owner.key))
     }
 
     async fn exposed(&self, mut request: ServerRequest) -> ServerRequest {

@@ -11,6 +11,9 @@ use tokio::sync::oneshot;
 
 type Waiter = oneshot::Sender<Answer>;
 
+/// Most changes that the worker was told and did not answer.
+const MAX_UNDER_WAY: usize = 1_024;
+
 /// A resource that the worker was told to subscribe to.
 enum Subscription {
     /// It was not answered yet: those wait for it.
@@ -32,9 +35,27 @@ pub(super) struct Wanted {
     level: Option<LogLevel>,
     subscriptions: HashMap<String, Subscription>,
     under_way: HashMap<u64, About>,
+    /// Resources to be told of when there is room.
+    left_out: Vec<String>,
 }
 
 impl Wanted {
+    /// Whether the worker may be told one more change.
+    pub(super) fn has_room(&self) -> bool {
+        self.under_way.len() < MAX_UNDER_WAY
+    }
+
+    /// All of these are wanted, and those that were not told of are to be.
+    pub(super) fn leave_out(&mut self, wanted: HashSet<String>) {
+        let new = wanted.into_iter().filter(|uri| !self.subscriptions.contains_key(uri));
+        self.left_out = new.collect();
+    }
+
+    /// One of them, if there is room.
+    pub(super) fn next_left_out(&mut self) -> Option<String> {
+        if self.has_room() { self.left_out.pop() } else { None }
+    }
+
     fn interest(&mut self, change: interest::Change, about: About) -> Interest {
         self.last_id += 1;
         self.under_way.insert(self.last_id, about);
@@ -48,7 +69,9 @@ impl Wanted {
         level: Option<LogLevel>,
         done: Option<oneshot::Sender<()>>,
     ) -> Option<Interest> {
-        let Some(wanted) = level.filter(|level| self.level != Some(*level)) else {
+        // Without room it is told with the next change.
+        let news = level.filter(|level| self.level != Some(*level) && self.has_room());
+        let Some(wanted) = news else {
             // What is told last is done last.
             let last = self.under_way.values_mut().find_map(|about| match about {
                 About::Level(waiters) => Some(waiters),
@@ -95,11 +118,13 @@ impl Wanted {
         Some(self.interest(change, About::Unsubscribe(done)))
     }
 
-    /// The resources that nobody wants any more.
+    /// The resources that nobody wants any more, as many as there is room for.
     pub(super) fn unwanted(&self, wanted: &HashSet<String>) -> Vec<String> {
         let is_active = |subscription: &Subscription| matches!(subscription, Subscription::Active);
         let active = self.subscriptions.iter().filter(|(_, asked)| is_active(asked));
-        active.filter(|(uri, _)| !wanted.contains(*uri)).map(|(uri, _)| uri.clone()).collect()
+        let unwanted = active.filter(|(uri, _)| !wanted.contains(*uri));
+        let room = MAX_UNDER_WAY.saturating_sub(self.under_way.len());
+        unwanted.map(|(uri, _)| uri.clone()).take(room).collect()
     }
 
     /// Tells those who wait that the worker saw to it.
@@ -190,6 +215,30 @@ mod tests {
         wanted.done(&done(&asked, ""));
         wanted.done(&done(&given_up, ""));
         assert!(wanted.subscribe("a://1", None).is_some());
+    }
+
+    #[test]
+    fn a_worker_that_does_not_answer_is_not_told_without_end() {
+        let mut wanted = Wanted::default();
+        let uris = || (0..2 * MAX_UNDER_WAY).map(|number| format!("a://{number}"));
+        wanted.leave_out(uris().collect());
+        let mut told = Vec::new();
+        while let Some(uri) = wanted.next_left_out() {
+            told.extend(wanted.subscribe(&uri, None));
+        }
+        assert_eq!(told.len(), MAX_UNDER_WAY);
+        assert!(!wanted.has_room());
+        assert_eq!(wanted.level(Some(LogLevel::Info), None), None);
+        assert_eq!(wanted.unwanted(&HashSet::new()), Vec::<String>::new());
+        // Each answer makes room for one more.
+        while let Some(interest) = told.pop() {
+            wanted.done(&done(&interest, ""));
+            while let Some(uri) = wanted.next_left_out() {
+                told.extend(wanted.subscribe(&uri, None));
+            }
+        }
+        assert!(uris().all(|uri| wanted.subscribe(&uri, None).is_none()));
+        assert!(wanted.level(Some(LogLevel::Info), None).is_some());
     }
 
     #[test]

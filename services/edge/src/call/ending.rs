@@ -1,6 +1,6 @@
 //! How a call ended: its outcome, what is recorded of it, and what the client is told.
 
-use backplane::exchange::{Answer, ExchangeError};
+use backplane::exchange::{Answer, OUTCOME_UNKNOWN};
 use bus::BusError;
 use bytes::Bytes;
 use domain::ErrorCode;
@@ -13,11 +13,16 @@ use proto::events::v1::CallOutcome as WireOutcome;
 use proto::internal::v1::{ExchangeFailure, Finished, finished};
 
 use super::{Call, Conduct, failure, micros};
-use crate::record::{self, Arguments, Ending, Unrecorded};
+use crate::record::{self, Arguments, Ending};
 
 impl Call {
     /// Records how it ended and makes the answer.
-    pub(super) async fn conclude(self, finished: Finished, before_us: u64) -> Answer {
+    pub(super) async fn conclude(
+        self,
+        finished: Finished,
+        before_us: u64,
+        attempts: u32,
+    ) -> Answer {
         let total_us = micros(self.arrived);
         let outcome = outcome(&finished);
         self.server().count(outcome);
@@ -30,13 +35,14 @@ impl Call {
             upstream_us: finished.upstream_us,
             total_us,
             arguments,
+            attempts,
             result_bytes: passed.len(),
             result_masked: finished.stored_result.is_some(),
             stored_result: finished.stored_result.unwrap_or(passed),
         };
         let now = (self.shared.clock)();
         match record::finish(&self.shared.journal, self.meta, ending, now).await {
-            Err(Unrecorded) if outcome != CallOutcome::NotStarted => Err(failure(
+            Err(_) if outcome != CallOutcome::NotStarted => Err(failure(
                 ErrorCode::OutcomeUnrecorded.reason(),
                 "the call ran, but its record could not be made durable: check its effect before \
                  calling again",
@@ -58,6 +64,7 @@ impl Call {
                 (Ok(exposed.unwrap_or_else(|| result.clone())), result.clone())
             }
             Some(finished::Answer::Error(error)) => {
+                self.note_required_elicitations(error);
                 let space = self.merged.catalogue.namespace(self.server);
                 let exposed = space.and_then(|space| space.expose_error(error).ok());
                 let exposed = exposed.unwrap_or_else(|| error.clone());
@@ -126,20 +133,51 @@ fn arguments(finished: &Finished, outcome: CallOutcome) -> Arguments {
     }
 }
 
-/// An exchange that broke: nobody took it, or it may have run.
-pub(super) fn lost(error: &ExchangeError) -> Finished {
-    match error {
-        ExchangeError::Bus(BusError::NoResponders) => failed(
-            WireOutcome::NotStarted,
-            ErrorCode::UpstreamUnavailable.reason(),
-            "the server's worker left before it took the call",
-        ),
-        _ => failed(
-            WireOutcome::Unknown,
-            "OUTCOME_UNKNOWN",
-            "the server's worker was lost: the call may have run",
-        ),
+impl Call {
+    /// The end of a call that no worker accepted.
+    pub(super) fn untaken(&self, error: &BusError) -> Finished {
+        let server = self.server();
+        let view = self.shared.replica.read().connection(&server.id);
+        let (code, message) = match (error, view.observation.cause.as_str()) {
+            (BusError::NoResponders, "") => {
+                (ErrorCode::UpstreamUnavailable, format!("{} is not connected", server.name))
+            }
+            (BusError::NoResponders, cause) => (
+                ErrorCode::UpstreamUnavailable,
+                format!("{} is not connected: {cause}", server.name),
+            ),
+            (BusError::Unavailable { .. }, _) => {
+                (ErrorCode::Unavailable, "no worker can be reached now: retry later".to_owned())
+            }
+            (error, _) => {
+                let message = format!("{} cannot be reached: {error}", server.name);
+                (ErrorCode::UpstreamUnavailable, message)
+            }
+        };
+        failed(WireOutcome::NotStarted, code.reason(), &message)
     }
+}
+
+/// An exchange that broke after a worker had it: it may have run.
+pub(super) fn lost() -> Finished {
+    let message = "the server's worker was lost: the call may have run";
+    failed(WireOutcome::Unknown, OUTCOME_UNKNOWN, message)
+}
+
+/// The end of a call that went further before, and then did not start again.
+pub(super) fn unknown(finished: Finished) -> Finished {
+    let why = match &finished.answer {
+        Some(finished::Answer::Failure(failure)) => failure.message.as_str(),
+        _ => "it gave no answer",
+    };
+    let message = format!("the call may have run, and cannot go on: {why}");
+    let unknown = failed(WireOutcome::Unknown, OUTCOME_UNKNOWN, &message);
+    Finished { answer: unknown.answer, outcome: unknown.outcome, ..finished }
+}
+
+/// The end of a call that its client gave up before a worker had it.
+pub(super) fn cancelled_unsent() -> Finished {
+    failed(WireOutcome::Cancelled, "CANCELLED", "cancelled before a worker had it")
 }
 
 /// An end without an answer of the upstream.

@@ -144,3 +144,53 @@ async fn a_stream_is_over_when_its_time_is() {
     assert!(log.is_over(Duration::ZERO));
     assert!(!log.is_over(Duration::from_secs(60)));
 }
+
+#[tokio::test]
+async fn a_stream_that_another_edge_began_passes_over_what_its_client_has() {
+    let log = StreamLog::refilled(7, &limits(|_| {}));
+    // Its client comes back before anything is said again.
+    let mut early = log.read(Some(512));
+    for (number, event) in [(1, 256), (2, 512), (3, 768)] {
+        log.send_at(event, &message(number)).await;
+    }
+    assert_eq!(read(&mut early).await, Some((768, "\"000003\"".to_owned())));
+    // Or afterwards, and further back.
+    let mut late = log.read(Some(256));
+    assert_eq!(read(&mut late).await, Some((512, "\"000002\"".to_owned())));
+    assert_eq!(read(&mut late).await, Some((768, "\"000003\"".to_owned())));
+    assert!(!log.is_told(Duration::ZERO));
+    log.send_at(1 << 62, &message(4)).await;
+    log.end();
+    assert_eq!(read(&mut late).await, Some((1 << 62, "\"000004\"".to_owned())));
+    assert!(log.is_told(Duration::ZERO));
+    assert!(!log.is_told(Duration::from_secs(60)));
+}
+
+#[tokio::test]
+async fn numbers_go_up_whatever_they_are() {
+    let log = StreamLog::new(7, &limits(|_| {}));
+    log.send_at(256, &message(1)).await;
+    // A worker that does not number.
+    log.send_at(256, &message(2)).await;
+    log.send_at(0, &message(3)).await;
+    log.send_at(1_024, &message(4)).await;
+    let mut reader = log.read(None);
+    for expected in [256, 257, 258, 1_024] {
+        assert_eq!(read(&mut reader).await.unwrap().0, expected);
+    }
+    // Whoever names what was never said gets what comes next.
+    let mut ahead = log.read(Some(9_999));
+    log.send_at(1_280, &message(5)).await;
+    assert_eq!(read(&mut ahead).await.unwrap().0, 1_280);
+}
+
+#[tokio::test]
+async fn what_another_edge_said_comes_before_what_is_said_here() {
+    let said = [(3, message(3)), (4, message(4)), (1_000, message(9))];
+    let log = StreamLog::recalled(0, 1_000, &said, &limits(|_| {}));
+    log.send(&message(5)).await;
+    let mut reader = log.read(Some(3));
+    assert_eq!(read(&mut reader).await, Some((4, "\"000004\"".to_owned())));
+    // What claims to be of this edge is not of that one.
+    assert_eq!(read(&mut reader).await, Some((1_000, "\"000005\"".to_owned())));
+}

@@ -1,4 +1,6 @@
-//! Requests of servers to the client of a session, under ids of the edge's own.
+//! Requests of servers to the client of a session, under ids of the edge's own: made from the
+//! place of the request in what is said, so that they are the same at an edge that goes on with
+//! the call.
 //!
 //! What always holds: each is answered at most once: by the client, by its time running out or its
 //! session ending, or by nobody when what asked it is over; how many wait is bounded.
@@ -32,10 +34,26 @@ pub(crate) enum Reaction {
 /// What waits for the client.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
+    /// Numbers what belongs to no stream of an answer.
     asked: u64,
-    pending: HashMap<u64, Pending>,
+    pending: HashMap<Place, Pending>,
+    /// Answers to what another edge asked, and is not asked again here yet; `None` in a session
+    /// that began here.
+    early: Option<HashMap<Place, Answer>>,
     /// What the client made of what it was asked.
     tasks: ClientTasks,
+}
+
+/// Most answers that are kept for what is not asked again yet.
+const MAX_EARLY: usize = 256;
+
+/// Where a server's request stands in what a session's client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// The stream's number; 0 for what belongs to no stream of an answer.
+    pub(crate) stream: u64,
+    /// The event's number on it.
+    pub(crate) event: u64,
 }
 
 #[derive(Debug)]
@@ -74,8 +92,8 @@ enum AskKind {
 pub(crate) struct Asker {
     session: Arc<Session>,
     server: ServerId,
-    /// The numbers of what was asked, some of which may be answered.
-    asked: Vec<u64>,
+    /// The places of what was asked, some of which may be answered.
+    asked: Vec<Place>,
     /// Made with the first request.
     reactions: Option<(mpsc::Sender<Reaction>, mpsc::Receiver<Reaction>)>,
 }
@@ -84,13 +102,15 @@ const ID_PREFIX: &str = "edge-";
 
 const ENDED: &str = "the client's session has ended";
 
-fn client_id(number: u64) -> Id {
-    Id::string(&format!("{ID_PREFIX}{number}"))
+fn client_id(place: Place) -> Id {
+    Id::string(&format!("{ID_PREFIX}{}-{}", place.stream, place.event))
 }
 
-/// The number in a raw id or progress token that we made.
-fn number_in(raw: &[u8]) -> Option<u64> {
-    splice::unquote(raw)?.strip_prefix(ID_PREFIX)?.parse().ok()
+/// The place in a raw id or progress token that we made.
+fn place_in(raw: &[u8]) -> Option<Place> {
+    let text = splice::unquote(raw)?;
+    let (stream, event) = text.strip_prefix(ID_PREFIX)?.split_once('-')?;
+    Some(Place { stream: stream.parse().ok()?, event: event.parse().ok()? })
 }
 
 impl Asker {
@@ -99,8 +119,13 @@ impl Asker {
         Self { session: Arc::clone(session), server, asked: Vec::new(), reactions: None }
     }
 
-    /// The message that asks the client. An error is the raw one for the upstream.
-    pub(crate) fn ask(&mut self, request: ServerRequest) -> Result<Bytes, Bytes> {
+    /// The message that asks the client; `place` is where it will stand on the stream of an
+    /// answer. An error is the raw one for the upstream.
+    pub(crate) fn ask(
+        &mut self,
+        request: ServerRequest,
+        place: Option<Place>,
+    ) -> Result<Bytes, Bytes> {
         let capabilities = self.session.capabilities();
         check_ask(&capabilities, &request.method, &request.params)?;
         let limit = self.session.limits.client_requests;
@@ -113,7 +138,7 @@ impl Asker {
             // Nobody is there to answer, and nothing to see to its time.
             return Err(envelope::error_object(GATEWAY_ERROR, ENDED, None));
         }
-        let asks = asks.get_or_insert_default();
+        let asks = asks.get_or_insert_with(|| Box::new(Asks::after(self.session.numbers_begin())));
         if asks.pending.len() >= limit {
             let message = "too many requests wait for the client";
             return Err(envelope::error_object(GATEWAY_ERROR, message, None));
@@ -121,11 +146,10 @@ impl Asker {
         let kind = asks.kind(self.server, &request)?;
         if self.asked.len() >= limit {
             // Those that were answered: an attachment may ask for as long as its session lasts.
-            self.asked.retain(|number| asks.pending.contains_key(number));
+            self.asked.retain(|place| asks.pending.contains_key(place));
         }
-        asks.asked += 1;
-        let number = asks.asked;
-        let (params, token) = own_token(request.params, number);
+        let place = place.unwrap_or_else(|| asks.next_place());
+        let (params, token) = own_token(request.params, place);
         let pending = Pending {
             upstream: request.id,
             token,
@@ -134,10 +158,14 @@ impl Asker {
             server: self.server,
             kind,
         };
-        asks.pending.insert(number, pending);
-        self.asked.push(number);
+        asks.pending.insert(place, pending);
+        if let Some(answer) = asks.early.as_mut().and_then(|early| early.remove(&place)) {
+            // Its client knows the question from the edge before.
+            asks.answer_at(place, answer);
+        }
+        self.asked.push(place);
         let params = (!params.is_empty()).then_some(&params[..]);
-        Ok(envelope::request(&client_id(number), &request.method, params))
+        Ok(envelope::request(&client_id(place), &request.method, params))
     }
 
     /// Whether the client may still have something to say.
@@ -160,11 +188,11 @@ impl Asker {
         let mut asks = locked(&self.session.asks);
         let pending = &mut asks.as_mut()?.pending;
         let is_it =
-            |number: &&u64| pending.get(number).is_some_and(|asked| asked.upstream == upstream);
-        let number = self.asked.iter().find(is_it).copied()?;
-        pending.remove(&number);
-        self.asked.retain(|asked| *asked != number);
-        Some(cancelled(number))
+            |place: &&Place| pending.get(place).is_some_and(|asked| asked.upstream == upstream);
+        let place = self.asked.iter().find(is_it).copied()?;
+        pending.remove(&place);
+        self.asked.retain(|asked| *asked != place);
+        Some(cancelled(place))
     }
 
     /// Takes all requests back. Gives the messages that tell the client.
@@ -175,7 +203,7 @@ impl Asker {
         let mut asks = locked(&self.session.asks);
         let Some(asks) = asks.as_mut() else { return Vec::new() };
         let asked = std::mem::take(&mut self.asked).into_iter();
-        asked.filter(|number| asks.pending.remove(number).is_some()).map(cancelled).collect()
+        asked.filter(|place| asks.pending.remove(place).is_some()).map(cancelled).collect()
     }
 }
 
@@ -185,24 +213,35 @@ impl Drop for Asker {
     }
 }
 
-fn cancelled(number: u64) -> Bytes {
-    let params = [b"{\"requestId\":".as_slice(), client_id(number).raw(), b"}"].concat();
+fn cancelled(place: Place) -> Bytes {
+    let params = [b"{\"requestId\":".as_slice(), client_id(place).raw(), b"}"].concat();
     envelope::notification("notifications/cancelled", Some(&params))
 }
 
 /// The parameters with a progress token of ours, and the upstream's.
-fn own_token(params: Bytes, number: u64) -> (Bytes, Option<Bytes>) {
+fn own_token(params: Bytes, place: Place) -> (Bytes, Option<Bytes>) {
     let path = ["_meta", "progressToken"];
     let Ok(Some(token)) = splice::slice(&params, &path) else {
         return (params, None);
     };
-    match splice::replace(&params, &path, client_id(number).raw()) {
+    match splice::replace(&params, &path, client_id(place).raw()) {
         Ok(Some(params)) => (params, Some(token)),
         _ => (params, None),
     }
 }
 
 impl Asks {
+    /// Of a session whose numbers come after that one.
+    pub(super) fn after(before: u64) -> Self {
+        let early = (before > 0).then(HashMap::new);
+        Self { asked: before, early, ..Self::default() }
+    }
+
+    fn next_place(&mut self) -> Place {
+        self.asked += 1;
+        Place { stream: 0, event: self.asked }
+    }
+
     /// What the answer to a request will be about. An error is the raw one for the upstream: the
     /// task that it names is not its own.
     fn kind(&self, server: ServerId, request: &ServerRequest) -> Result<AskKind, Bytes> {
@@ -228,8 +267,17 @@ impl Asks {
 
     /// Takes an answer of the client; one to what was not asked is passed over.
     pub(super) fn answer(&mut self, id: &Id, answer: Answer) {
-        let pending = number_in(id.raw()).and_then(|number| self.pending.remove(&number));
-        if let Some(Pending { upstream, to, server, kind, .. }) = pending {
+        let Some(place) = place_in(id.raw()) else { return };
+        if self.pending.contains_key(&place) {
+            return self.answer_at(place, answer);
+        }
+        if let Some(early) = self.early.as_mut().filter(|early| early.len() < MAX_EARLY) {
+            early.insert(place, answer);
+        }
+    }
+
+    fn answer_at(&mut self, place: Place, answer: Answer) {
+        if let Some(Pending { upstream, to, server, kind, .. }) = self.pending.remove(&place) {
             let answer = answer.map(|result| match kind {
                 AskKind::TaskList => self.tasks.of_server(server, &result),
                 AskKind::Task => {
@@ -246,7 +294,7 @@ impl Asks {
     /// Takes progress of the client; whether it was about one of these.
     pub(super) fn progress(&mut self, params: &Bytes) {
         let Ok(Some(span)) = splice::find(params, &["progressToken"]) else { return };
-        let asked = number_in(&params[span.clone()]).and_then(|number| self.pending.get(&number));
+        let asked = place_in(&params[span.clone()]).and_then(|place| self.pending.get(&place));
         let Some(Pending { token: Some(token), to, .. }) = asked else { return };
         // Answers come first: progress that would take their room is dropped.
         if to.capacity() > to.max_capacity() / 2 {
@@ -257,10 +305,10 @@ impl Asks {
 
     /// Answers what the client did not answer in time.
     pub(super) fn expire(&mut self, now: Instant) {
-        let due: Vec<u64> =
-            self.pending.iter().filter(|(_, asked)| asked.due <= now).map(|(n, _)| *n).collect();
-        for number in due {
-            if let Some(asked) = self.pending.remove(&number) {
+        let due: Vec<Place> =
+            self.pending.iter().filter(|(_, asked)| asked.due <= now).map(|(at, _)| *at).collect();
+        for place in due {
+            if let Some(asked) = self.pending.remove(&place) {
                 asked.give_up("the client did not answer in time");
             }
         }

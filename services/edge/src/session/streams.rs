@@ -32,7 +32,38 @@ pub(super) struct Streams {
     answers_opened: u64,
 }
 
+/// What was said on the standing stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// Nobody can come back for it.
+    No,
+    /// The event's number.
+    Event(u64),
+}
+
 impl Streams {
+    /// The streams of a session that another edge had: `before` is more than any number that it
+    /// gave out.
+    pub(super) fn after(before: u64) -> Self {
+        Self { standing_next: before + 1, answers_opened: before, ..Self::default() }
+    }
+
+    /// A stream for an answer that another edge began.
+    pub(super) fn reopen(&mut self, number: u64, limits: &Arc<ReplayLimits>) -> Arc<StreamLog> {
+        let log = StreamLog::refilled(number, limits);
+        self.answers.push_back(Arc::clone(&log));
+        log
+    }
+
+    /// Puts what another edge said unasked on the standing stream, before anybody reads it.
+    pub(super) fn recall(&mut self, limits: &Arc<ReplayLimits>, said: &[(u64, Bytes)]) {
+        if self.standing.is_some() {
+            return;
+        }
+        let log = StreamLog::recalled(STANDING, self.standing_next, said, limits);
+        self.standing = Some(Standing::Log(log));
+    }
+
     /// Makes a stream of HTTP+SSE the standing one; the one before ends.
     pub(super) fn attach(&mut self, limits: &EdgeLimits) -> Events {
         let (sender, receiver) = outbox(limits);
@@ -89,18 +120,20 @@ impl Streams {
     }
 
     /// Says something on the standing stream; without one it is lost.
-    pub(super) fn notify(&self, message: &Bytes) -> Result<(), Undelivered> {
+    pub(super) fn notify(&self, message: &Bytes) -> Result<Noted, Undelivered> {
         match &self.standing {
-            None => Ok(()),
-            Some(Standing::Sse(outbox)) => outbox.try_send(sse_message(message)),
+            None => Ok(Noted::No),
+            Some(Standing::Sse(outbox)) => {
+                outbox.try_send(sse_message(message)).map(|()| Noted::No)
+            }
             Some(Standing::Log(log)) => {
-                let sent = log.try_send(message);
-                if sent != Err(Undelivered::Stalled) {
-                    return sent;
+                let mut sent = log.try_send(message);
+                if sent == Err(Undelivered::Stalled) {
+                    // It can come back, and read on.
+                    log.drop_reader();
+                    sent = log.try_send(message);
                 }
-                // It can come back, and read on.
-                log.drop_reader();
-                log.try_send(message)
+                sent.map(Noted::Event)
             }
         }
     }
@@ -117,6 +150,11 @@ impl Streams {
     /// Whether a client reads any of them.
     pub(super) fn is_read(&self) -> bool {
         self.is_heard() || self.answers.iter().any(|log| log.is_read())
+    }
+
+    /// Whether a client reads an answer.
+    pub(super) fn is_answering(&self) -> bool {
+        self.answers.iter().any(|log| log.is_read())
     }
 
     /// Drops what no client comes back for, and what there is no room for.

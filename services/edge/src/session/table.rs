@@ -8,9 +8,10 @@ use domain::ApiKeyId;
 use mcp::server::SessionId;
 use ring::rand::SystemRandom;
 
-use super::{Cause, Session, locked};
+use super::{Cause, Restored, Session, locked};
 use crate::config::EdgeLimits;
 use crate::replay::ReplayLimits;
+use crate::roaming::{Kept, Roaming};
 use crate::scope::Scope;
 use crate::task_owners::TaskOwners;
 
@@ -30,6 +31,8 @@ pub(crate) struct Sessions {
     /// The tasks that keys made: they outlive sessions.
     pub(crate) tasks: Arc<TaskOwners>,
     random: SystemRandom,
+    /// Where edges share their sessions.
+    roaming: Option<Arc<Roaming>>,
     table: Mutex<Table>,
 }
 
@@ -40,6 +43,22 @@ struct Table {
 }
 
 impl Table {
+    fn insert(&mut self, session: &Arc<Session>) {
+        *self.per_key.entry(session.key).or_default() += 1;
+        self.by_id.insert(session.id.clone(), Arc::clone(session));
+        metrics::gauge!("mcp_orch_sessions").set(self.by_id.len() as f64);
+    }
+
+    /// Whether one more session of a key is too many.
+    fn check_room(&self, limits: &EdgeLimits, key: ApiKeyId) -> Result<(), Refused> {
+        let of_key = self.per_key.get(&key).copied().unwrap_or_default();
+        if self.by_id.len() >= limits.sessions || of_key >= limits.sessions_per_key {
+            metrics::counter!("mcp_orch_sessions_refused_total").increment(1);
+            return Err(Refused::TooMany);
+        }
+        Ok(())
+    }
+
     fn remove(&mut self, id: &SessionId) -> Option<Arc<Session>> {
         let session = self.by_id.remove(id)?;
         if let Some(count) = self.per_key.get_mut(&session.key) {
@@ -57,26 +76,51 @@ impl Table {
 }
 
 impl Sessions {
-    pub(crate) fn new(limits: EdgeLimits) -> Self {
+    /// `roaming` where edges share their sessions.
+    pub(crate) fn new(limits: EdgeLimits, roaming: Option<Arc<Roaming>>) -> Self {
         let replay = ReplayLimits::new(&limits);
         let (limits, random) = (Arc::new(limits), SystemRandom::new());
-        Self { limits, replay, tasks: Arc::default(), random, table: Mutex::default() }
+        let tasks = Arc::new(TaskOwners::new(roaming.clone()));
+        Self { limits, replay, tasks, random, roaming, table: Mutex::default() }
     }
 
     /// Opens a session.
     pub(crate) fn create(&self, key: ApiKeyId, scope: Scope) -> Result<Arc<Session>, Refused> {
         let id = SessionId::generate(&self.random).ok_or(Refused::NoRandomness)?;
         let mut table = locked(&self.table);
-        let of_key = table.per_key.get(&key).copied().unwrap_or_default();
-        if table.by_id.len() >= self.limits.sessions || of_key >= self.limits.sessions_per_key {
-            metrics::counter!("mcp_orch_sessions_refused_total").increment(1);
-            return Err(Refused::TooMany);
-        }
-        table.per_key.insert(key, of_key + 1);
-        let session = Session::new(id.clone(), key, scope, &self.limits, &self.replay, &self.tasks);
-        table.by_id.insert(id, Arc::clone(&session));
-        metrics::gauge!("mcp_orch_sessions").set(table.by_id.len() as f64);
+        table.check_room(&self.limits, key)?;
+        let kept = self.roaming.as_ref().map(|roaming| Kept::new(roaming, id.as_str(), 0, None));
+        let session = Arc::new(self.session(id, key, scope, kept));
+        table.insert(&session);
         Ok(session)
+    }
+
+    /// Whether there is room for one more session.
+    pub(crate) fn check_room(&self, key: ApiKeyId) -> Result<(), Refused> {
+        locked(&self.table).check_room(&self.limits, key)
+    }
+
+    /// Goes on with a session that another edge had. Its place was asked for before.
+    pub(crate) fn restore(
+        &self,
+        key: ApiKeyId,
+        scope: Scope,
+        restored: Restored<'_>,
+    ) -> Arc<Session> {
+        let Restored { id, record, kept } = restored;
+        let session = Arc::new(self.session(id, key, scope, Some(kept)).restored(record));
+        locked(&self.table).insert(&session);
+        session
+    }
+
+    fn session(
+        &self,
+        id: SessionId,
+        key: ApiKeyId,
+        scope: Scope,
+        kept: Option<Arc<Kept>>,
+    ) -> Session {
+        Session::new(id, (key, scope), &self.limits, &self.replay, &self.tasks, kept)
     }
 
     /// The session of that id, for the key and the scope that opened it.
@@ -98,9 +142,27 @@ impl Sessions {
         };
         metrics::gauge!("mcp_orch_sessions").set(table.by_id.len() as f64);
         drop(table);
-        session.end();
+        match cause {
+            Cause::Moved => session.leave(),
+            _ => session.end(),
+        }
+        if let Some(kept) = session.kept.as_ref().filter(|_| cause != Cause::Moved) {
+            kept.forget();
+        }
         tracing::debug!(session = ?session.id, cause = cause.as_str(), "session ended");
         metrics::counter!("mcp_orch_sessions_ended_total", "cause" => cause.as_str()).increment(1);
+    }
+
+    /// Takes a session out that is given up: nothing new begins in it.
+    pub(crate) fn withdraw(&self, id: &SessionId) {
+        let mut table = locked(&self.table);
+        if table.remove(id).is_none() {
+            return;
+        }
+        metrics::gauge!("mcp_orch_sessions").set(table.by_id.len() as f64);
+        drop(table);
+        let cause = Cause::Moved.as_str();
+        metrics::counter!("mcp_orch_sessions_ended_total", "cause" => cause).increment(1);
     }
 
     /// Ends what has been silent too long, and drops what no client comes back for.

@@ -5,7 +5,7 @@ use super::*;
 
 fn sessions(all: usize, per_key: usize) -> Sessions {
     let limits = EdgeLimits { sessions: all, sessions_per_key: per_key, ..EdgeLimits::default() };
-    Sessions::new(limits)
+    Sessions::new(limits, None)
 }
 
 fn key() -> ApiKeyId {
@@ -71,17 +71,17 @@ async fn what_was_asked_and_not_answered_ends_with_the_session() {
         method: "roots/list".to_owned(),
         params: Bytes::new(),
     };
-    assert!(asker.ask(question()).is_ok());
+    assert!(asker.ask(question(), None).is_ok());
     sessions.end(&session.id, Cause::Deleted);
     let Reaction::Answer(id, answer) = asker.reaction().await else { panic!("no answer") };
     assert!(id == "1" && answer.is_err());
-    assert!(asker.ask(question()).is_err());
+    assert!(asker.ask(question(), None).is_err());
 }
 
 #[test]
 fn a_silent_session_ends_and_one_with_a_stream_does_not() {
     let limits = EdgeLimits { session_idle: Duration::ZERO, ..EdgeLimits::default() };
-    let sessions = Sessions::new(limits.clone());
+    let sessions = Sessions::new(limits.clone(), None);
     let silent = sessions.create(key(), scope()).ok().unwrap();
     let streaming = sessions.create(key(), scope()).ok().unwrap();
     let events = streaming.attach(&limits);
@@ -100,7 +100,7 @@ async fn ten_thousand_abandoned_sessions_leave_nothing() {
         sessions_per_key: usize::MAX,
         ..EdgeLimits::default()
     };
-    let sessions = Sessions::new(limits);
+    let sessions = Sessions::new(limits, None);
     let mine = key();
     let message = Bytes::from(vec![b'1'; 1_000]);
     let mut left = Vec::new();
@@ -136,7 +136,7 @@ async fn what_nobody_comes_back_for_is_dropped_and_a_stream_in_use_is_not() {
         session_idle: Duration::from_secs(60),
         ..EdgeLimits::default()
     };
-    let sessions = Sessions::new(limits);
+    let sessions = Sessions::new(limits, None);
     let session = sessions.create(key(), scope()).ok().unwrap();
     session.open(Opening {
         revision: Revision::LATEST,
@@ -172,7 +172,7 @@ async fn answers_that_are_kept_are_bounded_for_a_session() {
     let bounded = |change: fn(&mut EdgeLimits)| {
         let mut limits = EdgeLimits::default();
         change(&mut limits);
-        Sessions::new(limits)
+        Sessions::new(limits, None)
     };
     let by_count = bounded(|limits| limits.replay_streams = 2);
     let by_bytes = bounded(|limits| limits.replay_session_bytes = 5);

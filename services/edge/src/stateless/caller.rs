@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::ApiKeyId;
 use domain::server::Isolation;
@@ -59,7 +60,14 @@ pub(super) fn caller(
         guard,
         peer: Some(peer(grant, meta, isolation)),
         conduct: Conduct::Stateless,
+        orphan: orphan(shared, meta),
     }
+}
+
+/// How long a call outlives its edge: as long as it may wait for input, if it may.
+fn orphan(shared: &Shared, meta: &RequestMeta) -> Duration {
+    let may_wait = shared.roaming.is_some() && meta.capabilities.contains(&b'"');
+    if may_wait { shared.config.limits.stateless.input_wait } else { Duration::ZERO }
 }
 
 fn peer(grant: &Grant, meta: &RequestMeta, isolation: Isolation) -> Peer {

@@ -26,6 +26,7 @@ use crate::scope::Scope;
 use crate::session::RunningGuard;
 
 use super::answer::Whole;
+use super::elsewhere;
 use super::input::{Bound, expires_at_ms, questions};
 use super::parking::Parked;
 use super::tasks;
@@ -156,7 +157,7 @@ impl Conversation {
                     return Some(answer.map(|answer| self.answer(&answer)));
                 }
                 None if asked.is_empty() => return None,
-                None => return Some(Some(self.park(asked))),
+                None => return Some(Some(self.park(asked).await)),
             }
             next = match self.running.as_mut() {
                 Some(running) => timeout_at(until, running.next()).await.ok(),
@@ -186,7 +187,7 @@ impl Conversation {
     }
 
     /// Lets the call wait, and asks.
-    pub(super) fn park(&mut self, asked: Vec<ServerRequest>) -> Whole {
+    pub(super) async fn park(&mut self, asked: Vec<ServerRequest>) -> Whole {
         let ended = |what| failure(ErrorCode::Internal.reason(), what);
         let (Some(running), Some(bound)) = (self.running.take(), &self.bound) else {
             return Whole::error(&self.id, &ended("the call is over"));
@@ -204,13 +205,10 @@ impl Conversation {
             let error = failure(ErrorCode::ResourceExhausted.reason(), message);
             return Whole::error(&self.id, &error);
         };
-        match bound.seal(&self.shared, &SealedState::Parked(number)) {
-            Ok(state) => {
-                let info = &self.shared.stateless.server_info;
-                Whole::result(&self.id, &input_required(&questions, &state, info))
-            }
-            Err(error) => Whole::error(&self.id, &error),
-        }
+        elsewhere::share(&self.shared, number).await;
+        let state = bound.seal(&self.shared, &SealedState::Parked(number));
+        let info = &self.shared.stateless.server_info;
+        Whole::result(&self.id, &input_required(&questions, &state, info))
     }
 
     /// The upstream's answer in the words of this revision. One that failed after the client could
@@ -269,11 +267,7 @@ impl Conversation {
             None => complete(result, None, &self.shared.stateless.server_info),
             Some(state) => {
                 let state = SealedState::Upstream { server: self.server.to_string(), state };
-                let sealed = match bound.seal(&self.shared, &state) {
-                    Ok(sealed) => sealed,
-                    Err(error) => return Whole::error(&self.id, &error),
-                };
-                let sealed = splice::quote(&sealed);
+                let sealed = splice::quote(&bound.seal(&self.shared, &state));
                 splice::set(result, &["requestState"], &sealed).and_then(|wrapped| {
                     complete(&wrapped, None, &self.shared.stateless.server_info)
                 })

@@ -22,6 +22,7 @@ use crate::session::RunningGuard;
 use super::answer::Whole;
 use super::caller::caller;
 use super::conversation::{Conversation, Resumed};
+use super::elsewhere;
 use super::input::{Answers, Bound, Brought, brought, sort};
 use super::listen::{self, Wanted};
 use super::parking::Parked;
@@ -46,6 +47,8 @@ pub(crate) enum Reply {
     Conversation(Box<Conversation>),
     /// It is answered by a stream of what was accepted.
     Listen(Wanted),
+    /// What it is about waits at that edge.
+    Elsewhere(String),
 }
 
 /// A request whose metadata is good.
@@ -154,16 +157,17 @@ async fn call(asked: Asked<'_>, kind: CallMethod) -> Result<Reply, Bytes> {
             return Ok(Reply::Whole(Whole::refusal(asked.id, &refusal)));
         }
     }
+    // Before a call that waited is taken up: with a request that is refused it would be lost.
+    let ambiguous = |_| Refusal::Parameters("the parameters are ambiguous").error();
+    let forwarded = without_hop(placed.params()).map_err(ambiguous)?;
     let bound = kind.may_ask().then(|| Bound::new(grant, method.as_str(), params));
     let brought = match &bound {
-        Some(bound) => brought(shared, bound, params)?,
+        Some(bound) => brought(&asked, &merged, bound).await?,
         None => Brought::Nothing,
     };
-    let ambiguous = |_| Refusal::Parameters("the parameters are ambiguous").error();
-    let params = without_hop(placed.params()).map_err(ambiguous)?;
     let params = match brought {
         Brought::Nothing if placed.server().facts.has_sessions() => {
-            let params = without_input(&params).map_err(ambiguous)?;
+            let params = without_input(&forwarded).map_err(ambiguous)?;
             match task_support(kind, &placed) {
                 Some(_) if declares_tasks(&asked.meta.capabilities) => tasks::as_task(&params)?,
                 Some(TaskSupport::Required) => {
@@ -172,15 +176,16 @@ async fn call(asked: Asked<'_>, kind: CallMethod) -> Result<Reply, Bytes> {
                 Some(TaskSupport::Optional) | None => tasks::not_as_task(&params)?,
             }
         }
-        Brought::Nothing => params,
+        Brought::Nothing => forwarded,
         Brought::Upstream { server, state } => {
             if server != placed.server().id.to_string() {
                 let what = "requestState is not valid for this request";
                 return Err(Refusal::Parameters(what).error());
             }
             let state = splice::quote(&state);
-            splice::set(&params, &["requestState"], &state).map_err(ambiguous)?
+            splice::set(&forwarded, &["requestState"], &state).map_err(ambiguous)?
         }
+        Brought::Elsewhere(home) => return Ok(Reply::Elsewhere(home)),
         Brought::Call { number, parked, answers } => {
             let cache = (kind == CallMethod::Resource).then_some(CacheHint::NONE);
             let conversation = waiting(asked, &placed, bound, cache);
@@ -235,7 +240,7 @@ pub(super) async fn forward(
     let caller = caller(shared, grant, &asked.meta, placed.isolation, guard);
     let mut conversation = waiting(asked, &placed, bound, cache);
     conversation.resumed = None;
-    conversation.running = Some(call::begin(shared, grant, caller, placed).await?);
+    conversation.running = Some(call::begin(shared, grant, caller, placed)?);
     Ok(Reply::Conversation(Box::new(conversation)))
 }
 
@@ -251,6 +256,7 @@ async fn resume(
         Err(error) => {
             // It can be answered better with the same state, as long as it holds.
             let _ = conversation.shared.stateless.parking.put_back(number, *parked);
+            elsewhere::share(&conversation.shared, number).await;
             return Err(error);
         }
     };
@@ -263,5 +269,5 @@ async fn resume(
         return Ok(Reply::Conversation(Box::new(conversation)));
     }
     // The rest is asked again.
-    Ok(Reply::Whole(conversation.park(open)))
+    Ok(Reply::Whole(conversation.park(open).await))
 }

@@ -1,7 +1,8 @@
 //! Rounds of input: what a client brings back, and where it leads.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use domain::ErrorCode;
 use mcp::server::stateless::{
     Binding, InputRequest, Refusal, SealedState, StateRefused, check_response, input_responses,
     request_digest, requested_state,
@@ -10,10 +11,13 @@ use mcp::splice;
 use proto::internal::v1::ServerRequest;
 
 use crate::auth::Grant;
-use crate::call::failure;
 use crate::edge::Shared;
+use crate::merged::Merged;
+use crate::roaming::unshare_parked;
 use crate::scope::Scope;
 
+use super::dispatch::Asked;
+use super::elsewhere;
 use super::parking::Parked;
 
 /// To whom and what states are bound.
@@ -44,14 +48,13 @@ impl Bound {
         }
     }
 
-    /// Seals a state for the client; an error is the raw error.
-    pub(super) fn seal(&self, shared: &Shared, state: &SealedState) -> Result<String, Bytes> {
-        let key = shared.stateless.states.as_ref().ok_or_else(no_states)?;
-        Ok(key.seal(&self.binding(), state, expires_at_ms(shared)))
+    /// Seals a state for the client.
+    pub(super) fn seal(&self, shared: &Shared, state: &SealedState) -> String {
+        shared.stateless.states.seal(&self.binding(), state, expires_at_ms(shared))
     }
 
     fn open(&self, shared: &Shared, text: &str) -> Result<SealedState, Bytes> {
-        let key = shared.stateless.states.as_ref().ok_or_else(no_states)?;
+        let key = &shared.stateless.states;
         key.open(&self.binding(), text, now_ms(shared)).map_err(|refused| {
             let said = match refused {
                 StateRefused::Invalid => "requestState is not valid for this request",
@@ -62,12 +65,8 @@ impl Bound {
     }
 }
 
-const EXPIRED: &str =
+pub(super) const EXPIRED: &str =
     "requestState was used, or has expired: send the request again without requestState";
-
-fn no_states() -> Bytes {
-    failure(ErrorCode::Internal.reason(), "requests cannot wait for input here")
-}
 
 pub(super) fn now_ms(shared: &Shared) -> i64 {
     (shared.clock)().as_micros() / 1_000
@@ -85,12 +84,19 @@ pub(super) enum Brought {
     Nothing,
     /// A call that waited here, and the raw answers for it.
     Call { number: [u8; 16], parked: Box<Parked>, answers: Answers },
+    /// A call that waits at that edge.
+    Elsewhere(String),
     /// An upstream's own state, and the server that it belongs to.
     Upstream { server: String, state: String },
 }
 
 /// Reads what a request brings along. An error is the raw error.
-pub(super) fn brought(shared: &Shared, bound: &Bound, params: &Bytes) -> Result<Brought, Bytes> {
+pub(super) async fn brought(
+    asked: &Asked<'_>,
+    merged: &Arc<Merged>,
+    bound: &Bound,
+) -> Result<Brought, Bytes> {
+    let (shared, params) = (asked.shared, &asked.params);
     let refuse = |what| Refusal::Parameters(what).error();
     let answers = input_responses(params)
         .map_err(|_| refuse("inputResponses must be an object of answers"))?;
@@ -103,8 +109,14 @@ pub(super) fn brought(shared: &Shared, bound: &Bound, params: &Bytes) -> Result<
     let text = text.ok_or_else(|| refuse("requestState must be a string"))?;
     match bound.open(shared, &text)? {
         SealedState::Parked(number) => {
+            if let Some(home) = elsewhere::fetch(asked, merged, number).await? {
+                return Ok(Brought::Elsewhere(home));
+            }
             let parked = shared.stateless.parking.take(number, now_ms(shared));
             let parked = Box::new(parked.ok_or_else(|| refuse(EXPIRED))?);
+            if let Some(roaming) = &shared.roaming {
+                unshare_parked(roaming, &number);
+            }
             Ok(Brought::Call { number, parked, answers })
         }
         SealedState::Upstream { server, state } => Ok(Brought::Upstream { server, state }),

@@ -86,6 +86,10 @@ impl Listener {
 }
 
 impl Hearer for Listener {
+    fn key(&self) -> ApiKeyId {
+        self.key
+    }
+
     fn scope(&self) -> &Scope {
         &self.scope
     }

@@ -23,9 +23,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::call::{self, Placed, Running, Said, failure};
 use crate::merged::Merged;
+use crate::roaming::unshare_parked;
 
 use super::caller::caller;
 use super::dispatch::Asked;
+use super::elsewhere;
 use super::input::{expires_at_ms, now_ms, questions, sort};
 use super::parking::Parked;
 use super::tasks::place;
@@ -52,7 +54,7 @@ pub(super) async fn get(asked: &Asked<'_>, merged: &Arc<Merged>) -> Result<Bytes
             match listen(asked, &mut running, questions).await {
                 Ok(questions) => {
                     let more = [b",\"inputRequests\":".as_slice(), &told(&questions)].concat();
-                    hold(asked, merged, Held { running, asked: questions })?;
+                    hold(asked, merged, Held { running, asked: questions }).await?;
                     task_to_extension(&task, "complete", &more).map_err(unreadable)
                 }
                 Err(ending) => ended(&task, &ending),
@@ -74,14 +76,14 @@ pub(super) async fn update(asked: &Asked<'_>, merged: &Arc<Merged>) -> Result<By
     let (given, open) = match sort(&questions, answers) {
         Ok(sorted) => sorted,
         Err(error) => {
-            hold(asked, merged, Held { running, asked: questions })?;
+            hold(asked, merged, Held { running, asked: questions }).await?;
             return Err(error);
         }
     };
     for (id, answer) in given {
         running.answer(&id, Ok(answer)).await;
     }
-    hold(asked, merged, Held { running, asked: open })?;
+    hold(asked, merged, Held { running, asked: open }).await?;
     Ok(done)
 }
 
@@ -138,7 +140,7 @@ struct Held {
 
 impl Held {
     async fn open(asked: &Asked<'_>, merged: &Arc<Merged>) -> Result<Self, Bytes> {
-        let running = begin(asked, place(asked, merged, Method::TaskResult)?).await?;
+        let running = begin(asked, place(asked, merged, Method::TaskResult)?)?;
         Ok(Self { running, asked: Vec::new() })
     }
 }
@@ -157,12 +159,24 @@ fn number(asked: &Asked<'_>, merged: &Arc<Merged>) -> Result<[u8; 16], Bytes> {
     Ok(number)
 }
 
+/// The edge at which the held request of the task is, if that is another one.
+pub(super) async fn elsewhere(
+    asked: &Asked<'_>,
+    merged: &Arc<Merged>,
+) -> Result<Option<String>, Bytes> {
+    elsewhere::fetch(asked, merged, number(asked, merged)?).await
+}
+
 fn take(asked: &Asked<'_>, merged: &Arc<Merged>) -> Result<Option<Held>, Bytes> {
-    let parked = asked.shared.stateless.parking.take(number(asked, merged)?, now_ms(asked.shared));
+    let number = number(asked, merged)?;
+    let parked = asked.shared.stateless.parking.take(number, now_ms(asked.shared));
+    if let (Some(roaming), true) = (&asked.shared.roaming, parked.is_some()) {
+        unshare_parked(roaming, &number);
+    }
     Ok(parked.map(|Parked { running, asked, .. }| Held { running, asked }))
 }
 
-fn hold(asked: &Asked<'_>, merged: &Arc<Merged>, held: Held) -> Result<(), Bytes> {
+async fn hold(asked: &Asked<'_>, merged: &Arc<Merged>, held: Held) -> Result<(), Bytes> {
     let parked = Parked {
         running: held.running,
         asked: held.asked,
@@ -174,7 +188,9 @@ fn hold(asked: &Asked<'_>, merged: &Arc<Merged>, held: Held) -> Result<(), Bytes
     asked.shared.stateless.parking.put_back(number, parked).map_err(|_| {
         let message = "too many calls wait for input: answer them, or retry later";
         failure(ErrorCode::ResourceExhausted.reason(), message)
-    })
+    })?;
+    elsewhere::share(asked.shared, number).await;
+    Ok(())
 }
 
 /// What is open, with what is asked now; or how the task ended meanwhile.
@@ -215,15 +231,15 @@ fn cancelled() -> Bytes {
     failure(ErrorCode::Internal.reason(), "the request was cancelled")
 }
 
-async fn begin(asked: &Asked<'_>, placed: Placed) -> Result<Running, Bytes> {
+fn begin(asked: &Asked<'_>, placed: Placed) -> Result<Running, Bytes> {
     let Asked { shared, grant, meta, .. } = asked;
     let caller = caller(shared, grant, meta, placed.isolation, None);
-    call::begin(shared, grant, caller, placed).await
+    call::begin(shared, grant, caller, placed)
 }
 
 /// Sends a request, and waits for its answer alone.
 async fn request(asked: &Asked<'_>, placed: Placed) -> Answer {
-    let mut running = begin(asked, placed).await?;
+    let mut running = begin(asked, placed)?;
     loop {
         match running.next().await {
             Said::Notification(_) | Said::Paused(_) => {}

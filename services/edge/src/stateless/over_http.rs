@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::{Passed, json, protocol_error};
 use crate::outbox::{Outbox, outbox};
+use crate::roaming::{self, Request};
 use crate::stream::{EventStream, single_event};
 
 use super::answer::Whole;
@@ -57,6 +58,9 @@ pub(crate) async fn message(passed: &Passed, envelope: &Envelope) -> Response {
         Reply::Whole(whole) => answer(&passed.headers, whole),
         Reply::Conversation(conversation) => converse(passed, *conversation).await,
         Reply::Listen(wanted) => listening(passed, id, wanted).await,
+        Reply::Elsewhere(home) => {
+            roaming::ask_home(passed, &home, Request::message(envelope)).await
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mcp::server::sse_message;
+use mcp::server::stateless::Refusal;
 use mcp::{Envelope, Id, Kind};
 
 use crate::edge::Shared;
@@ -18,6 +19,7 @@ use crate::session::{Cause, RunningGuard, Session};
 use super::answer::Whole;
 use super::conversation::{Conversation, Told};
 use super::dispatch::{Asking, Reply, request};
+use super::input::EXPIRED;
 use super::listen::{self, Wanted};
 
 /// The stream of a session, as messages are put into it.
@@ -65,6 +67,11 @@ pub(crate) async fn message(
             accepted()
         }
         Reply::Listen(_) => accepted(),
+        Reply::Elsewhere(_) => {
+            // It waits for another stream's client.
+            stream.send(&Whole::refusal(id, &Refusal::Parameters(EXPIRED))).await;
+            accepted()
+        }
     }
 }
 

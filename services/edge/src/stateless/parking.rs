@@ -1,12 +1,13 @@
 //! Calls that wait for their clients' input: bounded in all and per key, for a while, each taken
-//! up once.
+//! up once. Where edges share, others know of them: they are asked for here as long as this edge
+//! lives, and taken over when it is gone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::ApiKeyId;
-use proto::internal::v1::ServerRequest;
+use proto::internal::v1::{ParkedCall, ServerRequest};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::call::Running;
@@ -23,6 +24,25 @@ pub(super) struct Parked {
     pub(super) scope: Scope,
     /// Milliseconds since the epoch.
     pub(super) expires_at_ms: i64,
+}
+
+impl Parked {
+    /// What other edges must know of it; `None` if it is over.
+    pub(super) fn record(&self) -> Option<ParkedCall> {
+        let server = match &self.scope {
+            Scope::Unified(_) => String::new(),
+            Scope::Server(_, server) => server.to_string(),
+        };
+        Some(ParkedCall {
+            home: String::new(),
+            project: self.scope.project().to_string(),
+            server,
+            call: Some(self.running.forwarded()?),
+            asked: self.asked.clone(),
+            after_frame: self.running.last_frame(),
+            expires_at_ms: self.expires_at_ms,
+        })
+    }
 }
 
 /// No more calls may wait.
@@ -95,10 +115,23 @@ impl Parking {
         self.drop_unless(|parked| is_allowed(parked.key, &parked.scope));
     }
 
-    /// Ends all of them; from now on none may wait.
-    pub(super) fn close(&self) {
+    /// Gives all of them; from now on none may wait.
+    pub(super) fn close(&self) -> Vec<([u8; 16], Parked)> {
         self.is_closed.store(true, Ordering::Release);
-        self.drop_unless(|_| false);
+        let all = std::mem::take(&mut *self.calls());
+        metrics::gauge!("mcp_orch_parked_calls").set(0.0);
+        all.into_iter().collect()
+    }
+
+    /// Whether a call waits here under that number.
+    pub(super) fn has(&self, number: [u8; 16]) -> bool {
+        self.calls().contains_key(&number)
+    }
+
+    /// What other edges must know of the call of that number; `None` if it is not to be had by
+    /// them.
+    pub(super) fn record(&self, number: [u8; 16]) -> Option<ParkedCall> {
+        self.calls().get(&number).and_then(Parked::record)
     }
 
     fn drop_unless(&self, keep: impl Fn(&Parked) -> bool) {

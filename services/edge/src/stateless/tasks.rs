@@ -29,8 +29,12 @@ pub(super) async fn request(asked: Asked<'_>, method: TaskMethod) -> Result<Repl
         TaskMethod::Cancel => Method::CancelTask,
     };
     let placed = place(&asked, &merged, wire)?;
+    asked.shared.sessions.tasks.learn(placed.server().id, placed.target()).await;
     if !placed.server().facts.has_sessions() {
         return forward(asked, placed, None, None).await;
+    }
+    if let Some(home) = older::elsewhere(&asked, &merged).await? {
+        return Ok(Reply::Elsewhere(home));
     }
     let result = match method {
         TaskMethod::Get => older::get(&asked, &merged).await?,

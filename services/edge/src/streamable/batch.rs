@@ -14,13 +14,14 @@ use crate::call::Running;
 use crate::dispatch::{self, Dispatched};
 use crate::http::{Passed, json, protocol_error};
 use crate::incoming;
+use crate::roaming::Request;
 use crate::session::Session;
 use crate::telling::{Sink, Telling, answer_alone};
 
 pub(super) async fn batch(passed: Passed, body: Bytes) -> Response {
-    let session = match session_of(&passed) {
+    let session = match session_of(&passed, || Request::posted(body.clone())).await {
         Ok(session) => session,
-        Err(refusal) => return *refusal,
+        Err(answer) => return *answer,
     };
     if !session.revision().unwrap_or(Revision::ASSUMED).has_batches() {
         let message = "batches are part of revision 2025-03-26 only";
@@ -93,7 +94,7 @@ async fn answer_batch(passed: &Passed, session: &Arc<Session>, parts: Vec<Part>)
                     session: Arc::clone(session),
                     id,
                     running,
-                    sink: Sink::Log(Arc::clone(&log)),
+                    sink: Sink::Batch(Arc::clone(&log)),
                 };
                 tellings.push(telling.run(None));
             }

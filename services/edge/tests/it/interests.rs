@@ -3,15 +3,22 @@
 
 use backplane::exchange::{Answering, FollowUp};
 use bytes::Bytes;
+use domain::Role;
+use domain::event::ProjectEvent;
 use domain::server::Isolation;
 use edge::EdgeLimits;
+use proto::events::v1::CallOutcome;
 use proto::internal::v1::interest::Change;
-use proto::internal::v1::{ExchangeKind, ExchangeOpen, Interest, InterestDone, Notification};
+use proto::internal::v1::{
+    ExchangeKind, ExchangeOpen, Finished, Interest, InterestDone, Notification, ServerRequest,
+    finished,
+};
 use serde_json::{Value, json};
 
 use crate::client::{Client, message};
-use crate::stage::{Stage, soon};
+use crate::stage::{Stage, soon, until};
 use crate::worker::{Exchanges, Worker, ok};
+use crate::world::{REPORTER, REPORTER_KEY};
 
 const CAPABILITIES: &str = r#"{"logging":{},"resources":{"subscribe":true}}"#;
 
@@ -258,4 +265,112 @@ async fn what_no_server_has_is_no_method() {
     }
     let answer: Value = client.send(message(1, "ping", &json!({}))).await.json().await.unwrap();
     assert_eq!(answer["result"], json!({}));
+}
+
+#[tokio::test]
+async fn who_may_not_call_any_more_hears_nothing_any_more() {
+    let (stage, _worker, mut exchanges) = staged(EdgeLimits::default()).await;
+    let role = async |role| {
+        let event = ProjectEvent::MemberRoleChanged { user: REPORTER, role };
+        stage.world.change_project(event).await;
+        stage.settled().await;
+    };
+    role(Role::Developer).await;
+    let mut client = stage.client_of("/projects/search/unified", REPORTER_KEY);
+    client.initialize("2025-06-18").await;
+    let mut stream = client.listen().await;
+    let attachment = attachment(&mut exchanges).await;
+    let (_, mut others) = listening(&stage).await;
+    let uri = json!({"uri": "mcp+docs+file:///a"});
+    tokio::join!(client.request("resources/subscribe", uri), see_to(&attachment));
+    log(&attachment, "emergency").await;
+    assert_eq!(levels(&mut stream).await, ["emergency"]);
+    role(Role::Reporter).await;
+    log(&attachment, "alert").await;
+    say(&attachment, "resources/updated", r#"{"uri":"file:///a"}"#).await;
+    log(&attachment, "emergency").await;
+    // Somebody else heard all of it.
+    assert_eq!(levels(&mut others).await, ["emergency"]);
+    assert_eq!(levels(&mut others).await, ["alert", "emergency"]);
+    role(Role::Developer).await;
+    log(&attachment, "critical").await;
+    log(&attachment, "emergency").await;
+    assert_eq!(levels(&mut stream).await, ["critical", "emergency"]);
+}
+
+#[tokio::test]
+async fn that_something_was_done_is_told_to_who_was_sent_to_do_it() {
+    let (stage, _worker, mut exchanges) = staged(EdgeLimits::default()).await;
+    let mut asked = stage.client();
+    asked.initialize_with("2025-11-25", json!({"elicitation": {"url": {}}})).await;
+    let mut stream = asked.listen().await;
+    let attachment = attachment(&mut exchanges).await;
+    let (required, mut required_stream) = listening(&stage).await;
+    let (_, mut other_stream) = listening(&stage).await;
+    let calling = asked.stream(1, "tools/call", json!({"name": "docs__find"}));
+    let asking = async {
+        let (_, answering) = exchanges.next().await;
+        let params =
+            r#"{"mode":"url","message":"m","url":"https://x.example/1","elicitationId":"1"}"#;
+        let (id, method) = ("a".to_owned(), "elicitation/create".to_owned());
+        answering.ask(ServerRequest { id, method, params: params.into() }).await.unwrap();
+        answering
+    };
+    let (mut call, _answering) = tokio::join!(calling, asking);
+    assert_eq!(call.message().await["method"], "elicitation/create");
+    let calling = required.call("docs__find", json!({}));
+    let refusing = async {
+        let (_, answering) = exchanges.next().await;
+        let error = r#"{"code":-32042,"message":"m","data":{"elicitations":[{"mode":"url","message":"m","elicitationId":"2","url":"https://x.example/2"}]}}"#;
+        let finished = Finished {
+            answer: Some(finished::Answer::Error(error.into())),
+            outcome: CallOutcome::UpstreamError.into(),
+            error_code: -32042,
+            ..Finished::default()
+        };
+        answering.finish(finished).await.unwrap();
+    };
+    tokio::join!(calling, refusing);
+    for id in ["1", "2", "3"] {
+        let params = format!(r#"{{"elicitationId":"{id}"}}"#);
+        say(&attachment, "elicitation/complete", &params).await;
+    }
+    log(&attachment, "emergency").await;
+    for (stream, id) in [(&mut stream, "1"), (&mut required_stream, "2")] {
+        let said = stream.message().await;
+        assert_eq!(said["method"], "notifications/elicitation/complete");
+        assert_eq!(said["params"]["elicitationId"], id);
+    }
+    for stream in [&mut stream, &mut required_stream, &mut other_stream] {
+        assert_eq!(levels(stream).await, ["emergency"]);
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_waits_for_the_worker_that_takes_the_server_over() {
+    let stage = Stage::in_cluster(EdgeLimits::default()).await;
+    stage.world.add_with(1, "docs", Isolation::Shared, CAPABILITIES).await;
+    let (worker, mut exchanges) = Worker::by_hand(&stage.world, 1).await;
+    let (client, mut stream) = listening(&stage).await;
+    let first = attachment(&mut exchanges).await;
+    let subscribed = json!({"uri": "mcp+docs+file:///a"});
+    tokio::join!(client.request("resources/subscribe", subscribed), see_to(&first));
+    drop((worker, exchanges, first));
+    let subscribing = tokio::spawn({
+        let client = client.clone();
+        let params = json!({"uri": "mcp+docs+file:///b"});
+        async move { client.request("resources/subscribe", params).await }
+    });
+    let before = stage.line.opened();
+    until("it is tried", || stage.line.opened() > before + 1).await;
+    assert!(!subscribing.is_finished());
+    let (_worker, mut exchanges) = Worker::by_hand(&stage.world, 1).await;
+    let second = attachment(&mut exchanges).await;
+    let mut wanted = vec![see_to(&second).await, see_to(&second).await];
+    wanted.sort_by_key(|change| format!("{change:?}"));
+    let expected = ["file:///a", "file:///b"].map(|uri| Change::Subscribe(uri.to_owned()));
+    assert_eq!(wanted, expected);
+    assert_eq!(soon(subscribing).await.unwrap()["result"], json!({}));
+    say(&second, "resources/updated", r#"{"uri":"file:///b"}"#).await;
+    assert_eq!(stream.message().await["params"]["uri"], "mcp+docs+file:///b");
 }

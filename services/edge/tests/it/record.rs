@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use backplane::JournalConfig;
+use bus::Bus;
 use domain::project::{AuditMode, ProjectSettings};
 use edge::EdgeLimits;
 use serde_json::json;
@@ -83,6 +84,8 @@ async fn strict_forwards_nothing_whose_start_is_not_recorded() {
     stage.world.journal_refuses.store(false, Ordering::SeqCst);
     assert!(client.call("docs__find", json!({})).await["result"].is_object());
     assert_eq!((stage.world.started(), stage.world.finished().len()), (1, 1));
+    // When this edge is gone, the call is over.
+    assert_eq!(stage.world.started_at(), [stage.world.bus.instance()]);
 }
 
 #[tokio::test]
@@ -117,7 +120,7 @@ async fn a_journal_without_room_refuses_before_anything_runs() {
         assert!(client.call("docs__find", json!({})).await["result"].is_object());
     }
     let refused = client.call("docs__find", json!({})).await;
-    assert_eq!(refused["error"]["data"]["reason"], "UNAVAILABLE");
+    assert_eq!(refused["error"]["data"]["reason"], "RESOURCE_EXHAUSTED");
     assert_eq!(worker.seen(), 3);
     stage.world.journal_gate.add_permits(100);
     until("all that ran is recorded", || stage.world.finished().len() == 3).await;

@@ -8,11 +8,13 @@ use authz::Authorizer;
 use backplane::{Journal, JournalConfig, Replica, ReplicaHandle};
 use bus::Bus;
 use edge::{Edge, EdgeConfig, EdgeDeps, EdgeLimits};
+use secrecy::SecretBox;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
+use crate::line::Line;
 use crate::world::{KEY, World};
 
 /// Fails instead of hanging.
@@ -37,8 +39,18 @@ pub(crate) fn patient() -> EdgeLimits {
     EdgeLimits { early_stream: Duration::from_secs(60), ..EdgeLimits::default() }
 }
 
+/// How an edge is set up.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) limits: EdgeLimits,
+    pub(crate) journal: JournalConfig,
+    pub(crate) cluster: bool,
+}
+
 pub(crate) struct Stage {
     pub(crate) world: World,
+    /// The edge's way to the bus.
+    pub(crate) line: Line,
     /// Scheme, host and port.
     pub(crate) url: String,
     pub(crate) replica: ReplicaHandle,
@@ -57,16 +69,29 @@ impl Stage {
     }
 
     pub(crate) async fn with_journal(limits: EdgeLimits, journal: JournalConfig) -> Self {
+        Self::of(Setup { limits, journal, ..Setup::default() }).await
+    }
+
+    /// An edge whose servers move between workers.
+    pub(crate) async fn in_cluster(limits: EdgeLimits) -> Self {
+        Self::of(Setup { limits, cluster: true, ..Setup::default() }).await
+    }
+
+    pub(crate) async fn of(setup: Setup) -> Self {
+        let Setup { limits, journal, cluster } = setup;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = EdgeConfig {
             public_url: "https://mcp.example.com/gateway".to_owned(),
             loopback: true,
             allowed_origins: vec!["https://console.example.com".to_owned()],
+            shared_sessions: false,
+            cluster,
             limits,
         };
         let world = World::start().await;
-        let bus: Arc<dyn Bus> = Arc::new(world.bus.clone());
+        let line = Line::new(world.bus.clone());
+        let bus: Arc<dyn Bus> = Arc::new(line.clone());
         let background = CancellationToken::new();
         let replica = Replica::start(Arc::clone(&bus), "edge", world.clock(), background.clone());
         let journal_config =
@@ -78,6 +103,8 @@ impl Stage {
             journal,
             authorizer: Arc::new(Authorizer::new().await.unwrap()),
             clock: world.clock(),
+            shared: Arc::new(world.bus.clone()),
+            state_key: SecretBox::new(Box::new([7; 32])),
         };
         let edge = Edge::build(config, deps);
         let shutdown = CancellationToken::new();
@@ -89,6 +116,7 @@ impl Stage {
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             world,
+            line,
             url: format!("http://{address}"),
             replica,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),

@@ -1,16 +1,16 @@
 //! Tasks of 2025-11-25, and completion: routed by what only their server knows.
 
 use domain::server::Isolation;
-use proto::internal::v1::Notification;
+use proto::events::v1::CallOutcome;
+use proto::internal::v1::{Finished, Notification};
 use serde_json::{Value, json};
 
-use crate::client::Client;
-use crate::stage::{Stage, patient};
+use crate::client::{Client, message};
+use crate::stage::{Stage, patient, soon};
 use crate::worker::{Exchanges, Worker, ok};
 use crate::world::KEY;
 
-const TASKS: &str =
-    r#"{"completions":{},"tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}}"#;
+const TASKS: &str = r#"{"completions":{},"logging":{},"tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}}"#;
 
 async fn staged() -> (Stage, Worker, Exchanges, Client) {
     let stage = Stage::with(patient()).await;
@@ -123,7 +123,7 @@ async fn a_tasks_state_is_told_to_those_whose_it_is() {
     let mut same_key = third.listen().await;
     for (method, params) in [
         ("notifications/tasks/status", r#"{"taskId":"7","status":"completed"}"#),
-        ("notifications/elicitation/complete", r#"{"elicitationId":"1"}"#),
+        ("notifications/message", r#"{"level":"error","data":"all"}"#),
     ] {
         let (method, params) = (method.to_owned(), params.into());
         attachment.notify(Notification { method, params }).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_tasks_state_is_told_to_those_whose_it_is() {
         assert_eq!(stream.message().await["params"]["taskId"], id);
     }
     for stream in [&mut mine, &mut same_key, &mut others] {
-        assert_eq!(stream.message().await["method"], "notifications/elicitation/complete");
+        assert_eq!(stream.message().await["method"], "notifications/message");
     }
 }
 
@@ -166,4 +166,22 @@ async fn completion_goes_to_the_server_of_what_is_referred_to() {
         let answer = client.request(complete, json!({"ref": unknown, "argument": argument})).await;
         assert_eq!(answer["error"]["code"], -32602, "{unknown}");
     }
+}
+
+#[tokio::test]
+async fn a_list_of_tasks_is_cancelled_at_all_servers() {
+    let (stage, _worker, mut exchanges, client) = staged().await;
+    let (_other, mut of_time) = Worker::by_hand(&stage.world, 2).await;
+    let listing = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(message(42, "tasks/list", &json!({}))).await }
+    });
+    let (docs, time) = tokio::join!(exchanges.next(), of_time.next());
+    client.notify("notifications/cancelled", json!({"requestId": 42})).await;
+    for (_, answering) in [docs, time] {
+        assert!(soon(answering.cancelled()).await.is_some());
+        let finished = Finished { outcome: CallOutcome::Cancelled.into(), ..Finished::default() };
+        answering.finish(finished).await.unwrap();
+    }
+    soon(listing).await.unwrap();
 }

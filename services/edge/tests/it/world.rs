@@ -24,6 +24,7 @@ use proto::internal::v1::{
     SnapshotFrame, StoredEvent,
 };
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 pub(crate) const TENANT: TenantId = TenantId::from_uuid(Uuid::from_u128(1));
@@ -72,6 +73,11 @@ pub(crate) struct World {
     pub(crate) pending: Arc<AtomicUsize>,
     /// Whether the journal refuses everything.
     pub(crate) journal_refuses: Arc<AtomicBool>,
+    /// Whether it says, when it refuses, that its store is away.
+    pub(crate) store_away: Arc<AtomicBool>,
+    /// Entries that were refused.
+    pub(crate) refused: Arc<AtomicUsize>,
+    journal_server: Arc<Mutex<Option<AbortHandle>>>,
     /// Whether catalogues cannot be had.
     pub(crate) catalogues_away: Arc<AtomicBool>,
 }
@@ -88,6 +94,9 @@ impl World {
             journal_gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             pending: Arc::default(),
             journal_refuses: Arc::default(),
+            store_away: Arc::default(),
+            refused: Arc::default(),
+            journal_server: Arc::default(),
             catalogues_away: Arc::default(),
         };
         for (tenant, project) in [(TENANT, project()), (OTHER_TENANT, other_project())] {
@@ -199,6 +208,12 @@ impl World {
         self.publish(stored).await;
     }
 
+    /// The key is revoked, and the event is lost on its way.
+    pub(crate) fn revoke_unheard(&self, key: &str) {
+        let event = Event::ApiKey(ApiKeyEvent::Revoked);
+        self.append(TENANT, StreamKind::ApiKey, key_id(key), &event);
+    }
+
     pub(crate) async fn change_project(&self, event: ProjectEvent) {
         let event = Event::Project(event);
         let stored = self.append(TENANT, StreamKind::Project, project(), &event);
@@ -230,6 +245,7 @@ impl World {
             read_timeout_s: None,
             auto_approve: vec![],
             isolation,
+            placement_labels: Default::default(),
         };
         let name = ServerName::parse("name", name).unwrap();
         let event = ServerEvent::Registered { project: project(), name, config, disabled: false };
@@ -329,10 +345,17 @@ impl World {
         });
     }
 
-    async fn serve_journal(&self) {
+    /// Nobody takes what is to be recorded any more, until it is served again.
+    pub(crate) fn stop_journal(&self) {
+        if let Some(server) = self.journal_server.lock().unwrap().take() {
+            server.abort();
+        }
+    }
+
+    pub(crate) async fn serve_journal(&self) {
         let mut requests = self.bus.serve(subject::journal().into(), 64).await.unwrap();
         let world = self.clone();
-        tokio::spawn(async move {
+        let server = tokio::spawn(async move {
             while let Some(incoming) = requests.accept().await {
                 let world = world.clone();
                 tokio::spawn(async move {
@@ -346,16 +369,32 @@ impl World {
                 });
             }
         });
+        *self.journal_server.lock().unwrap() = Some(server.abort_handle());
     }
 
     fn write(&self, request: JournalRequest) -> JournalReply {
-        let refused = if self.journal_refuses.load(Ordering::SeqCst) { "INTERNAL" } else { "" };
+        let refused = match (
+            self.journal_refuses.load(Ordering::SeqCst),
+            self.store_away.load(Ordering::SeqCst),
+        ) {
+            (_, true) => "UNAVAILABLE",
+            (true, false) => "INTERNAL",
+            (false, false) => "",
+        };
         let outcome = JournalOutcome { refused: refused.to_owned(), message: String::new() };
         let outcomes = vec![outcome; request.entries.len()];
+        if !refused.is_empty() {
+            self.refused.fetch_add(request.entries.len(), Ordering::SeqCst);
+        }
         if refused.is_empty() {
-            let entries =
-                request.entries.into_iter().map(|entry| Entry::from_message(entry).unwrap());
-            self.journal.lock().unwrap().extend(entries);
+            let mut journal = self.journal.lock().unwrap();
+            for entry in request.entries {
+                let entry = Entry::from_message(entry).unwrap();
+                // The same event id twice is one event.
+                if journal.iter().all(|known| known.event_id != entry.event_id) {
+                    journal.push(entry);
+                }
+            }
         }
         JournalReply { outcomes }
     }
@@ -376,6 +415,16 @@ impl World {
         let journal = self.journal.lock().unwrap();
         let is_start = |entry: &&Entry| matches!(entry.event, Event::Call(CallEvent::Started(_)));
         journal.iter().filter(is_start).count()
+    }
+
+    /// The edges that said that they forward a call.
+    pub(crate) fn started_at(&self) -> Vec<String> {
+        let journal = self.journal.lock().unwrap();
+        let edges = journal.iter().filter_map(|entry| match &entry.event {
+            Event::Call(CallEvent::Started(started)) => Some(started.edge.clone()),
+            _ => None,
+        });
+        edges.collect()
     }
 
     /// Denials: whose, reason, target.

@@ -12,8 +12,8 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use super::writer::CommitHook;
 use crate::error::OpenError;
+use crate::hook::CommitHook;
 use crate::port::Clock;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/event_store");
@@ -21,7 +21,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite/event_stor
 /// What the first migration writes into the file's header: `moev`.
 const APPLICATION_ID: i64 = 0x6d6f_6576;
 /// The `user_version` of the last migration.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// How long a connection waits for another one's lock on the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -6,17 +6,17 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::newest::Newest;
 use super::open::{self, SqliteConfig};
 use super::upkeep::Upkeep;
-use super::{facts, insert};
+use super::{facts, insert, leases};
 use crate::admission::{Admission, Admitted, Facts, Heads};
 use crate::append::{Append, Appended};
 use crate::error::{AppendError, Cause, StoreError};
+use crate::lease::{Claim, Lease, LeaseBook};
 use crate::recorded::Recorded;
 use crate::subscription::Commit;
 
@@ -27,16 +27,8 @@ pub(super) const GROUP_BYTES: usize = 16 * 1024 * 1024;
 /// Deletions in a group.
 const GROUP_UPKEEP: usize = 16;
 
-/// Points at which a test can stop or kill the process. While a hook is pending, nothing is
-/// written and nobody is answered.
-#[async_trait]
-pub trait CommitHook: Send + Sync + 'static {
-    /// Before the commit of a group of `events`: a crash here must lose all of it.
-    async fn before_commit(&self, _events: usize) {}
-
-    /// After the commit and before the answers: a crash here must keep all of it.
-    async fn after_commit(&self, _events: usize) {}
-}
+/// Requests about leases in a group.
+const GROUP_LEASES: usize = 64;
 
 /// The answers to a request's appends, in their order.
 type Answers = Vec<Result<Appended, AppendError>>;
@@ -45,7 +37,25 @@ type Answers = Vec<Result<Appended, AppendError>>;
 pub(super) enum Request {
     Append { batches: Vec<Append>, answer: oneshot::Sender<Answers> },
     Upkeep { upkeep: Upkeep, answer: oneshot::Sender<Result<u64, StoreError>> },
+    Leases(LeaseRequest),
     Close { answer: oneshot::Sender<()> },
+}
+
+/// What the writer, which keeps the leases, is asked about them.
+pub(super) enum LeaseRequest {
+    Claim {
+        claims: Vec<Claim>,
+        answer: oneshot::Sender<Result<Vec<Option<Lease>>, StoreError>>,
+    },
+    Release {
+        holder: String,
+        held: Vec<(String, u64)>,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+    },
+    List {
+        prefix: String,
+        answer: oneshot::Sender<Result<Vec<Lease>, StoreError>>,
+    },
 }
 
 /// What is carried out together.
@@ -53,6 +63,7 @@ pub(super) enum Request {
 struct Group {
     appends: Vec<(Vec<Append>, oneshot::Sender<Answers>)>,
     upkeep: Vec<(Upkeep, oneshot::Sender<Result<u64, StoreError>>)>,
+    leases: Vec<LeaseRequest>,
     close: Option<oneshot::Sender<()>>,
     events: usize,
     bytes: usize,
@@ -67,6 +78,7 @@ impl Group {
                 self.appends.push((batches, answer));
             }
             Request::Upkeep { upkeep, answer } => self.upkeep.push((upkeep, answer)),
+            Request::Leases(request) => self.leases.push(request),
             Request::Close { answer } => self.close = Some(answer),
         }
     }
@@ -75,6 +87,7 @@ impl Group {
         self.events >= GROUP_EVENTS
             || self.bytes >= GROUP_BYTES
             || self.upkeep.len() >= GROUP_UPKEEP
+            || self.leases.len() >= GROUP_LEASES
             || self.close.is_some()
     }
 }
@@ -108,6 +121,8 @@ pub(super) struct Writer {
     heads: Option<Heads>,
     /// Empty when the end of the log must be read.
     newest: Newest,
+    /// `None` until it is asked for: the file has the epochs.
+    leases: Option<LeaseBook>,
     live: broadcast::Sender<Commit>,
     /// Held as long as the writer lives, last to be dropped.
     _lock: File,
@@ -125,6 +140,7 @@ impl Writer {
             connection: Some(connection),
             heads: None,
             newest: Newest::default(),
+            leases: None,
             live,
             _lock: lock,
         }
@@ -150,6 +166,9 @@ impl Writer {
             for (upkeep, answer) in group.upkeep {
                 // Whoever asked may be gone.
                 let _ = answer.send(self.upkeep(&upkeep).await);
+            }
+            for request in group.leases {
+                self.answer_leases(request).await;
             }
         }
         self.finish().await;
@@ -201,6 +220,12 @@ impl Writer {
         let named: Vec<_> = batches.iter().flatten().collect();
         let mut facts =
             facts::load(connection, heads, &mut newest, &named).await.map_err(before)?;
+        if named.iter().any(|append| append.fence.is_some()) {
+            let book = self.leases().await.map_err(before)?;
+            let fences = named.iter().filter_map(|append| append.fence.as_ref());
+            facts.epochs =
+                fences.map(|fence| (fence.lease.clone(), book.epoch(&fence.lease))).collect();
+        }
         let now = (self.config.clock)();
         let (answers, admitted) = decide(&mut facts, batches, now);
         if admitted.is_empty() {
@@ -250,6 +275,59 @@ impl Writer {
         }
     }
 
+    async fn answer_leases(&mut self, request: LeaseRequest) {
+        // Whoever asked may be gone.
+        match request {
+            LeaseRequest::Claim { claims, answer } => {
+                let _ = answer.send(self.claim(&claims).await);
+            }
+            LeaseRequest::Release { holder, held, answer } => {
+                let released = self.leases().await.map(|book| book.release(&holder, &held));
+                let _ = answer.send(released);
+            }
+            LeaseRequest::List { prefix, answer } => {
+                let now = (self.config.clock)();
+                let _ = answer.send(self.leases().await.map(|book| book.list(&prefix, now)));
+            }
+        }
+    }
+
+    async fn claim(&mut self, claims: &[Claim]) -> Result<Vec<Option<Lease>>, StoreError> {
+        let now = (self.config.clock)();
+        let claimed = leases::decide(self.leases().await?, claims, now);
+        if !claimed.taken.is_empty() {
+            let done = async {
+                let connection = self.connection().await?;
+                execute(connection, "BEGIN IMMEDIATE").await.map_err(before)?;
+                leases::write(connection, &claimed.taken).await.map_err(before)?;
+                execute(connection, "COMMIT").await.map_err(before)
+            };
+            if let Err(failure) = done.await {
+                self.recover(&failure).await;
+                // What is in the file now is read again.
+                self.leases = None;
+                let (Failure::Before(cause) | Failure::InCommit(cause)) = failure;
+                let reason = "the database refused the lease";
+                return Err(StoreError::Unavailable { reason, cause: Some(cause) });
+            }
+        }
+        self.leases = Some(claimed.book);
+        Ok(claimed.answers)
+    }
+
+    async fn leases(&mut self) -> Result<&mut LeaseBook, StoreError> {
+        let closed = |failure| {
+            let (Failure::Before(cause) | Failure::InCommit(cause)) = failure;
+            let reason = "the database cannot be opened";
+            StoreError::Unavailable { reason, cause: Some(cause) }
+        };
+        self.connection().await.map_err(closed)?;
+        match &mut self.connection {
+            Some(connection) => book(&mut self.leases, connection).await,
+            None => Err(StoreError::Closed),
+        }
+    }
+
     async fn connection(&mut self) -> Result<&mut SqliteConnection, Failure> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -275,6 +353,18 @@ impl Writer {
             self.connection = None;
         }
     }
+}
+
+/// The book, read from the file where it is not known.
+async fn book<'a>(
+    known: &'a mut Option<LeaseBook>,
+    connection: &mut SqliteConnection,
+) -> Result<&'a mut LeaseBook, StoreError> {
+    let book = match known.take() {
+        Some(book) => book,
+        None => leases::load(connection).await?,
+    };
+    Ok(known.insert(book))
 }
 
 /// Decides each append in order: the answer to it, and what is to be written.

@@ -53,6 +53,7 @@ pub fn call_started(event: &CallStarted) -> v1::CallStarted {
         target: subject.target.clone(),
         api_key: api_key(subject.api_key),
         started_at_us: subject.started_at.as_micros(),
+        edge: event.edge.clone(),
     }
 }
 
@@ -71,6 +72,7 @@ pub fn read_call_started(stored: v1::CallStarted) -> Result<Event, InvalidField>
             api_key: read_api_key(&stored.api_key)?,
             started_at: Timestamp::from_micros(stored.started_at_us),
         },
+        edge: stored.edge,
     })))
 }
 
@@ -98,6 +100,7 @@ pub fn call_finished(event: &CallFinished) -> v1::CallFinished {
         body_masked: event.body_masked,
         client: event.client.clone(),
         mcp_session: event.mcp_session.clone(),
+        attempts: event.attempts,
     }
 }
 
@@ -129,5 +132,6 @@ pub fn read_call_finished(stored: v1::CallFinished) -> Result<Event, InvalidFiel
         body_masked: stored.body_masked,
         client: stored.client,
         mcp_session: stored.mcp_session,
+        attempts: stored.attempts,
     })))
 }

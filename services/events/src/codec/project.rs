@@ -1,7 +1,7 @@
 //! Projects and their members.
 
 use domain::event::ProjectEvent;
-use domain::project::{AuditMode, Naming, ProjectSettings, ToolPinning};
+use domain::project::{AuditMode, Naming, ProjectSettings, RetryPolicy, ToolPinning};
 use domain::{Event, Role};
 use proto::events::v1;
 
@@ -48,6 +48,14 @@ const fn tool_pinning(pinning: ToolPinning) -> v1::ToolPinning {
     }
 }
 
+const fn retry_policy(policy: RetryPolicy) -> v1::RetryPolicy {
+    match policy {
+        RetryPolicy::Never => v1::RetryPolicy::Never,
+        RetryPolicy::ReadOnly => v1::RetryPolicy::ReadOnly,
+        RetryPolicy::Idempotent => v1::RetryPolicy::Idempotent,
+    }
+}
+
 pub(super) fn encode(event: &ProjectEvent) -> Encoded {
     match event {
         ProjectEvent::Created { name, description, owner } => write(
@@ -72,6 +80,10 @@ pub(super) fn encode(event: &ProjectEvent) -> Encoded {
                     .map(|settings| settings.tool_pinning)
                     .filter(|pinning| *pinning != ToolPinning::default())
                     .map(|pinning| tool_pinning(pinning).into()),
+                retry_policy: settings
+                    .map(|settings| settings.retry_policy)
+                    .filter(|policy| *policy != RetryPolicy::default())
+                    .map(|policy| retry_policy(policy).into()),
             },
         ),
         ProjectEvent::MemberAdded { user, role: as_what } => write(
@@ -105,7 +117,11 @@ pub(super) fn read_changed(stored: v1::ProjectChanged) -> Result<Event, InvalidF
         stored.unified_enabled,
         stored.body_retention_days,
     ) {
-        (None, None, None, None) if stored.tool_pinning.is_none() => None,
+        (None, None, None, None)
+            if stored.tool_pinning.is_none() && stored.retry_policy.is_none() =>
+        {
+            None
+        }
         (Some(audit_mode), Some(naming), Some(unified_enabled), Some(body_retention_days)) => {
             Some(ProjectSettings {
                 audit_mode: read_audit_mode(audit_mode)?,
@@ -113,6 +129,7 @@ pub(super) fn read_changed(stored: v1::ProjectChanged) -> Result<Event, InvalidF
                 unified_enabled,
                 body_retention_days,
                 tool_pinning: read_tool_pinning(stored.tool_pinning)?,
+                retry_policy: read_retry_policy(stored.retry_policy)?,
             })
         }
         // Settings are written as a whole: what a part of them meant cannot be known.
@@ -144,6 +161,18 @@ fn read_tool_pinning(stored: Option<i32>) -> Result<ToolPinning, InvalidField> {
         Some(Ok(v1::ToolPinning::Block)) => Ok(ToolPinning::Block),
         Some(Ok(v1::ToolPinning::Unspecified) | Err(_)) => {
             Err(InvalidField::missing("tool_pinning"))
+        }
+    }
+}
+
+/// Settings of before calls were run again have none.
+fn read_retry_policy(stored: Option<i32>) -> Result<RetryPolicy, InvalidField> {
+    match stored.map(v1::RetryPolicy::try_from) {
+        None | Some(Ok(v1::RetryPolicy::Never)) => Ok(RetryPolicy::Never),
+        Some(Ok(v1::RetryPolicy::ReadOnly)) => Ok(RetryPolicy::ReadOnly),
+        Some(Ok(v1::RetryPolicy::Idempotent)) => Ok(RetryPolicy::Idempotent),
+        Some(Ok(v1::RetryPolicy::Unspecified) | Err(_)) => {
+            Err(InvalidField::missing("retry_policy"))
         }
     }
 }

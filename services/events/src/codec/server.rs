@@ -55,6 +55,7 @@ fn config(config: &ServerConfig) -> v1::ServerConfig {
             Isolation::Session => v1::Isolation::Session,
         }
         .into(),
+        placement_labels: config.placement_labels.iter().cloned().collect(),
         ..v1::ServerConfig::default()
     };
     let (kind, target) = match &config.transport {
@@ -115,6 +116,7 @@ fn read_config(stored: Option<v1::ServerConfig>) -> Result<ServerConfig, Invalid
         read_timeout_s: (stored.read_timeout_s > 0).then_some(stored.read_timeout_s),
         auto_approve: stored.auto_approve,
         isolation,
+        placement_labels: stored.placement_labels.into_iter().collect(),
     })
 }
 

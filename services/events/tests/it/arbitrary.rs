@@ -7,7 +7,7 @@ use domain::event::{
     AccessEvent, ApiKeyEvent, CallEvent, ConnectionEvent, LoginEvent, OrganizationEvent,
     ProjectEvent, ServerEvent, UserEvent,
 };
-use domain::project::{AuditMode, Naming, ProjectSettings, ToolPinning};
+use domain::project::{AuditMode, Naming, ProjectSettings, RetryPolicy, ToolPinning};
 use domain::server::{HttpTarget, Isolation, ServerConfig, ServerName, Transport};
 use domain::{ApiKeyId, Event, ProjectId, Role, SecretRef, ServerId, Timestamp, UserId};
 use proptest::collection::vec;
@@ -78,14 +78,17 @@ fn config() -> impl Strategy<Value = ServerConfig> {
     let read_timeout = option::of(1..=86_400_u32);
     let isolation = select(Isolation::ALL.as_slice());
     let timeouts = (any::<u32>(), read_timeout);
-    (transport(), option::of(secret()), timeouts, vec(text(), 0..3), isolation).prop_map(
-        |(transport, launch, (timeout_s, read_timeout_s), auto_approve, isolation)| ServerConfig {
+    let labels = proptest::collection::btree_set("[a-z]{1,3}", 0..3);
+    let config = (transport(), option::of(secret()), timeouts, vec(text(), 0..3));
+    (config, isolation, labels).prop_map(
+        |((transport, launch, timeouts, auto_approve), isolation, placement_labels)| ServerConfig {
             transport,
             launch,
-            timeout_s,
-            read_timeout_s,
+            timeout_s: timeouts.0,
+            read_timeout_s: timeouts.1,
             auto_approve,
             isolation,
+            placement_labels,
         },
     )
 }
@@ -97,18 +100,18 @@ fn settings() -> impl Strategy<Value = ProjectSettings> {
         any::<bool>(),
         any::<u32>(),
         select(ToolPinning::ALL.as_slice()),
+        select(RetryPolicy::ALL.as_slice()),
     )
-        .prop_map(
-            |(audit_mode, naming, unified_enabled, body_retention_days, tool_pinning)| {
-                ProjectSettings {
-                    audit_mode,
-                    naming,
-                    unified_enabled,
-                    body_retention_days,
-                    tool_pinning,
-                }
-            },
-        )
+        .prop_map(|(audit_mode, naming, unified_enabled, days, tool_pinning, retry_policy)| {
+            ProjectSettings {
+                audit_mode,
+                naming,
+                unified_enabled,
+                body_retention_days: days,
+                tool_pinning,
+                retry_policy,
+            }
+        })
 }
 
 fn project_event() -> impl Strategy<Value = ProjectEvent> {
@@ -226,29 +229,37 @@ fn call_subject() -> impl Strategy<Value = CallSubject> {
 fn call_event() -> impl Strategy<Value = CallEvent> {
     let outcome = select(CallOutcome::ALL.as_slice());
     let texts = [text(), text(), text(), text()];
-    let finished =
-        (call_subject(), outcome, any::<i32>(), any::<[u64; 5]>(), texts, any::<[bool; 2]>())
-            .prop_map(|(subject, outcome, error_code, numbers, texts, flags)| {
-                let [arguments_digest, result_digest, client, mcp_session] = texts;
-                CallFinished {
-                    subject,
-                    outcome,
-                    error_code,
-                    queue_us: numbers[0],
-                    upstream_us: numbers[1],
-                    total_us: numbers[2],
-                    arguments_bytes: numbers[3],
-                    result_bytes: numbers[4],
-                    arguments_digest,
-                    result_digest,
-                    body_truncated: flags[0],
-                    body_masked: flags[1],
-                    client,
-                    mcp_session,
-                }
-            });
+    let finished = (
+        call_subject(),
+        outcome,
+        any::<i32>(),
+        any::<[u64; 5]>(),
+        texts,
+        any::<([bool; 2], u32)>(),
+    )
+        .prop_map(|(subject, outcome, error_code, numbers, texts, (flags, attempts))| {
+            let [arguments_digest, result_digest, client, mcp_session] = texts;
+            CallFinished {
+                subject,
+                outcome,
+                error_code,
+                queue_us: numbers[0],
+                upstream_us: numbers[1],
+                total_us: numbers[2],
+                arguments_bytes: numbers[3],
+                result_bytes: numbers[4],
+                arguments_digest,
+                result_digest,
+                body_truncated: flags[0],
+                body_masked: flags[1],
+                client,
+                mcp_session,
+                attempts,
+            }
+        });
     prop_oneof![
-        call_subject().prop_map(|subject| CallEvent::Started(CallStarted { subject })),
+        (call_subject(), text())
+            .prop_map(|(subject, edge)| CallEvent::Started(CallStarted { subject, edge })),
         finished.prop_map(CallEvent::Finished),
     ]
 }

@@ -1,6 +1,8 @@
 //! One event of each type, with every field set that its first version had, and those with later
 //! fields: what the golden files hold.
 
+use std::collections::BTreeSet;
+
 use domain::api_key::KeyHash;
 use domain::call::{CallFinished, CallOutcome, CallStarted, CallSubject};
 use domain::connection::{CatalogueSummary, ConnectionState, Observation, ToolDefinition};
@@ -8,7 +10,7 @@ use domain::event::{
     AccessEvent, ApiKeyEvent, CallEvent, ConnectionEvent, LoginEvent, OrganizationEvent,
     ProjectEvent, ServerEvent, UserEvent,
 };
-use domain::project::{AuditMode, Naming, ProjectSettings, ToolPinning};
+use domain::project::{AuditMode, Naming, ProjectSettings, RetryPolicy, ToolPinning};
 use domain::server::{HttpTarget, Isolation, ServerConfig, ServerName, Transport};
 use domain::{Event, ProjectId, Role, SecretRef, Timestamp, UserId};
 use events::EventType;
@@ -44,7 +46,9 @@ pub(crate) fn event(event_type: EventType) -> Event {
         EventType::ApiKeyRevoked => Event::ApiKey(ApiKeyEvent::Revoked),
         EventType::LoginSucceeded => Event::Login(LoginEvent::Succeeded { user: user() }),
         EventType::LoginFailed => Event::Login(LoginEvent::Failed { user: user() }),
-        EventType::CallStarted => Event::Call(CallEvent::Started(CallStarted { subject: call() })),
+        EventType::CallStarted => {
+            Event::Call(CallEvent::Started(CallStarted { subject: call(), edge: String::new() }))
+        }
         EventType::CallFinished => Event::Call(CallEvent::Finished(call_finished())),
         EventType::AccessDenied => Event::Access(AccessEvent::Denied {
             project: Some(project()),
@@ -76,8 +80,13 @@ pub(crate) fn event(event_type: EventType) -> Event {
 
 /// Events with fields that came later within a version, by a name for what they are.
 pub(crate) fn later() -> Vec<(EventType, &'static str, Event)> {
+    let labels = ["gpu", "docker"].map(str::to_owned);
+    let placed = ServerConfig { placement_labels: labels.into(), ..config(Transport::Unset) };
+    let started = CallStarted { subject: call(), edge: "edge-1".to_owned() };
     let alone = ServerConfig { isolation: Isolation::Session, ..config(Transport::Unset) };
     let blocking = ProjectSettings { tool_pinning: ToolPinning::Block, ..Default::default() };
+    let repeating = ProjectSettings { retry_policy: RetryPolicy::Idempotent, ..Default::default() };
+    let again = CallFinished { attempts: 2, ..call_finished() };
     let definition =
         |tool: &str, hash: &str| ToolDefinition { tool: tool.to_owned(), hash: hash.repeat(32) };
     let seen = CatalogueSummary {
@@ -97,10 +106,26 @@ pub(crate) fn later() -> Vec<(EventType, &'static str, Event)> {
             }),
         ),
         (
+            EventType::ProjectChanged,
+            "retry_policy",
+            Event::Project(ProjectEvent::Changed {
+                name: None,
+                description: None,
+                settings: Some(repeating),
+            }),
+        ),
+        (EventType::CallFinished, "attempts", Event::Call(CallEvent::Finished(again))),
+        (
             EventType::ServerReconfigured,
             "isolation",
             Event::Server(ServerEvent::Reconfigured { config: alone }),
         ),
+        (
+            EventType::ServerReconfigured,
+            "placement_labels",
+            Event::Server(ServerEvent::Reconfigured { config: placed }),
+        ),
+        (EventType::CallStarted, "edge", Event::Call(CallEvent::Started(started))),
         (
             EventType::ConnectionCatalogueObserved,
             "definitions",
@@ -129,6 +154,7 @@ fn of_project(event_type: EventType) -> ProjectEvent {
                 unified_enabled: false,
                 body_retention_days: 0,
                 tool_pinning: ToolPinning::Off,
+                retry_policy: RetryPolicy::Never,
             }),
         },
         EventType::ProjectMemberAdded => ProjectEvent::MemberAdded { user, role },
@@ -227,6 +253,7 @@ fn call_finished() -> CallFinished {
         body_masked: true,
         client: "claude-ai 0.1.0".to_owned(),
         mcp_session: "5f0c".to_owned(),
+        attempts: 0,
     }
 }
 
@@ -238,6 +265,7 @@ pub(crate) fn config(transport: Transport) -> ServerConfig {
         read_timeout_s: Some(300),
         auto_approve: vec!["read_file".to_owned()],
         isolation: Isolation::Shared,
+        placement_labels: BTreeSet::new(),
     }
 }
 

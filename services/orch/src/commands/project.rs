@@ -5,7 +5,7 @@ use proto::control::v1 as pb;
 use serde_json::{Value, json};
 
 use super::table::{print, say};
-use crate::cli::{AuditMode, InProject, Naming, ProjectCommand, Remote, ToolPinning};
+use crate::cli::{AuditMode, InProject, Naming, ProjectCommand, Remote, RetryPolicy, ToolPinning};
 use crate::remote::{Session, explain};
 
 /// Runs one of the commands on projects.
@@ -13,8 +13,8 @@ pub(crate) async fn run(command: ProjectCommand) -> Result<()> {
     match command {
         ProjectCommand::List(remote) => list(remote).await,
         ProjectCommand::Create { name, id, remote } => create(name, id, remote).await,
-        ProjectCommand::Set { audit_mode, naming, tool_pinning, target } => {
-            set(audit_mode, naming, tool_pinning, target).await
+        ProjectCommand::Set { audit_mode, naming, tool_pinning, retry_policy, target } => {
+            set((audit_mode, naming, tool_pinning, retry_policy), target).await
         }
     }
 }
@@ -33,6 +33,11 @@ fn row(project: &pb::Project) -> Value {
             .tool_pinning()
             .as_str_name()
             .trim_start_matches("TOOL_PINNING_")
+            .to_lowercase(),
+        "retry_policy": project
+            .retry_policy()
+            .as_str_name()
+            .trim_start_matches("RETRY_POLICY_")
             .to_lowercase(),
         "sse_url": project.sse_url,
         "mcp_url": project.mcp_url,
@@ -67,10 +72,10 @@ async fn create(name: String, id: Option<String>, remote: Remote) -> Result<()> 
     print(remote.json, &HEADINGS, &[row(&made.project.unwrap_or_default())])
 }
 
+type Settings = (Option<AuditMode>, Option<Naming>, Option<ToolPinning>, Option<RetryPolicy>);
+
 async fn set(
-    audit_mode: Option<AuditMode>,
-    naming: Option<Naming>,
-    tool_pinning: Option<ToolPinning>,
+    (audit_mode, naming, tool_pinning, retry_policy): Settings,
     target: InProject,
 ) -> Result<()> {
     let session = Session::open(&target.remote).await?;
@@ -102,8 +107,16 @@ async fn set(
         });
         paths.push("tool_pinning".to_owned());
     }
+    if let Some(policy) = retry_policy {
+        project.set_retry_policy(match policy {
+            RetryPolicy::Never => pb::RetryPolicy::Never,
+            RetryPolicy::ReadOnly => pb::RetryPolicy::ReadOnly,
+            RetryPolicy::Idempotent => pb::RetryPolicy::Idempotent,
+        });
+        paths.push("retry_policy".to_owned());
+    }
     if paths.is_empty() {
-        say("nothing to change: give --audit-mode, --naming or --tool-pinning");
+        say("nothing to change: give --audit-mode, --naming, --tool-pinning or --retry-policy");
         return Ok(());
     }
     let request = pb::UpdateProjectRequest {

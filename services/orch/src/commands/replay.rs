@@ -10,8 +10,8 @@ use runtime::clock;
 use serde_json::{Value, json};
 
 use super::table::{print, say};
-use super::up::{LOG_FILE, VIEWS_FILE};
 use crate::cli::ReplayArgs;
+use crate::wiring::{LOG_FILE, VIEWS_FILE};
 
 /// Verifies, and fails when anything differs.
 pub(crate) async fn run(args: ReplayArgs) -> Result<ExitCode> {

@@ -4,7 +4,9 @@ use std::fs::{self, ReadDir};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use domain::TenantId;
 use ring::digest;
+use secrecy::zeroize::Zeroizing;
 
 use super::sealing::{DoesNotOpen, MAX_SEALED_BYTES, Sealer};
 use super::{files, key, unavailable};
@@ -13,6 +15,8 @@ use crate::{SecretError, SecretPath, SecretRef, SecretValue};
 
 const SEALED: &str = "sealed";
 const DESTROYED: &str = "destroyed";
+/// Holds the path, which is no secret: a directory is named by a hash that leads back to none.
+const NAME: &str = "path";
 /// Under which number `destroyed` is sealed: no version has it.
 const NO_VERSION: u32 = 0;
 
@@ -26,10 +30,7 @@ pub(super) struct Shelf<'a> {
 
 impl<'a> Shelf<'a> {
     pub(super) fn of(root: &'a Path, sealer: &'a Sealer, path: &'a SecretPath) -> Self {
-        // Hashed, since a path may differ from another one by case only, or nest in it.
-        let hash = digest::digest(&digest::SHA256, path.as_str().as_bytes());
-        let name = key::hexadecimal(hash.as_ref());
-        let directory = tenant_directory(root, path).join(name.as_str());
+        let directory = tenant_directory(root, path).join(hash_of(path).as_str());
         Self { root, sealer, path, directory }
     }
 
@@ -45,6 +46,7 @@ impl<'a> Shelf<'a> {
         let exhausted = || SecretError::Unavailable { detail: "no version is left".to_owned() };
         let version = last.checked_add(1).ok_or_else(exhausted)?;
         self.make_directories().map_err(|error| unavailable(&self.directory, &error))?;
+        self.write_name()?;
         self.write(&self.file(version), version, value.expose())?;
         versions.push(version);
         for oldest in &versions[..versions.len().saturating_sub(MAX_VERSIONS)] {
@@ -62,6 +64,12 @@ impl<'a> Shelf<'a> {
             return Err(SecretError::NotFound);
         }
         self.open(&self.file(version), version)?.ok_or(SecretError::NotFound)
+    }
+
+    /// The newest version that resolves.
+    pub(super) fn latest(&self) -> Result<(SecretRef, SecretValue), SecretError> {
+        let version = self.versions()?.pop().ok_or(SecretError::NotFound)?;
+        Ok((self.reference(version), self.resolve(version)?))
     }
 
     /// The versions that resolve, oldest first.
@@ -82,11 +90,33 @@ impl<'a> Shelf<'a> {
         };
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();
-            if name != DESTROYED {
+            if name != DESTROYED && name != NAME {
                 self.remove(&self.directory.join(name))?;
             }
         }
         files::sync_directory(&self.directory).map_err(failed)
+    }
+
+    /// The highest version that was ever used, 0 if none was.
+    pub(super) fn last_used(&self) -> Result<u32, SecretError> {
+        let destroyed = self.last_destroyed()?;
+        Ok(self.versions_after(destroyed)?.pop().unwrap_or(destroyed))
+    }
+
+    /// Whether anything was ever stored at this path.
+    pub(super) fn is_there(&self) -> bool {
+        self.directory.is_dir()
+    }
+
+    /// Writes the path down, unless it is. Shelves of older versions of this store have none.
+    pub(super) fn write_name(&self) -> Result<(), SecretError> {
+        let file = self.directory.join(NAME);
+        let name = self.path.as_str().as_bytes();
+        let written = match files::read_if_there(&file, SecretPath::MAX_BYTES) {
+            Ok(Some(there)) if there == name => Ok(()),
+            _ => files::write_durably(&file, name),
+        };
+        written.map_err(|error| unavailable(&file, &error))
     }
 
     /// The last version that a deletion destroyed, 0 if there was none.
@@ -146,6 +176,55 @@ impl<'a> Shelf<'a> {
     }
 }
 
+/// A directory that holds a secret, and the path of it where that was written down.
+pub(super) struct Found {
+    pub(super) directory: PathBuf,
+    pub(super) path: Option<SecretPath>,
+}
+
+/// Every secret below `root` that ever had a version, sorted by directory.
+pub(super) fn all(root: &Path) -> Result<Vec<Found>, SecretError> {
+    let mut found = Vec::new();
+    for (name, tenant) in directories(root)? {
+        let Ok(owner) = name.parse::<TenantId>() else {
+            continue;
+        };
+        for (hash, directory) in directories(&tenant)? {
+            let file = directory.join(NAME);
+            let written = files::read_if_there(&file, SecretPath::MAX_BYTES)
+                .map_err(|error| unavailable(&file, &error))?;
+            let path = written
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .and_then(|text| SecretPath::new(owner, &text).ok())
+                .filter(|path| hash_of(path).as_str() == hash);
+            // A put that died before its value was written leaves a directory alone.
+            if path.is_some() || holds_any(&directory).map_err(|e| unavailable(&directory, &e))? {
+                found.push(Found { directory, path });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn directories(parent: &Path) -> Result<Vec<(String, PathBuf)>, SecretError> {
+    let failed = |error| unavailable(parent, &error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(parent).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            found.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The name of a secret's directory: a path may differ from another one by case only, or nest
+/// in it.
+fn hash_of(path: &SecretPath) -> Zeroizing<String> {
+    key::hexadecimal(digest::digest(&digest::SHA256, path.as_str().as_bytes()).as_ref())
+}
+
 fn tenant_directory(root: &Path, path: &SecretPath) -> PathBuf {
     root.join(path.tenant().to_string())
 }
@@ -172,11 +251,20 @@ pub(super) fn is_any_sealed(root: &Path) -> io::Result<bool> {
             continue;
         }
         for shelf in fs::read_dir(tenant.path())? {
-            for file in entries(&shelf?.path())?.into_iter().flatten() {
-                if !file?.file_name().to_string_lossy().ends_with(files::UNFINISHED) {
-                    return Ok(true);
-                }
+            if holds_any(&shelf?.path())? {
+                return Ok(true);
             }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a shelf holds anything that was sealed.
+fn holds_any(shelf: &Path) -> io::Result<bool> {
+    for file in entries(shelf)?.into_iter().flatten() {
+        let name = file?.file_name();
+        if name != NAME && !name.to_string_lossy().ends_with(files::UNFINISHED) {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -33,6 +33,7 @@ pub async fn everything_is_there_after_a_restart<A: Adapter>() {
             value: "abc".to_owned(),
             holder: "p1".to_owned(),
         }],
+        fence: None,
     };
     store.append(batch).await.unwrap();
     let other = domain::StreamId { tenant: tenant(2), ..stream("a") };

@@ -7,6 +7,8 @@ mod canary;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod eras;

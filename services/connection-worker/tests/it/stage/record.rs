@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use backplane::entry::{Body, Entry};
+use backplane::entry::{Body, Entry, FENCED};
 use backplane::subject;
 use bus::{Bus, Event as Published, Incoming, Server};
 use bytes::Bytes;
@@ -31,6 +31,10 @@ struct Kept {
     events: Vec<StoredEvent>,
     configuration: Configuration,
     observations: Vec<(ServerId, Observation)>,
+    /// Under which epochs they were written.
+    epochs: Vec<(ServerId, u64)>,
+    /// The epochs below which nothing of a server is taken.
+    fences: HashMap<ServerId, u64>,
     catalogues: HashMap<String, Bytes>,
     ids: HashSet<EventId>,
     /// How many answers still say that the record is away.
@@ -79,6 +83,11 @@ impl Record {
         for entry in request.entries {
             let entry = Entry::from_message(entry).unwrap();
             let server = entry.stream.id.parse().unwrap();
+            if entry.epoch < self.fence(server) {
+                outcomes
+                    .push(JournalOutcome { refused: FENCED.to_owned(), message: String::new() });
+                continue;
+            }
             let (is_new, doubt) = self.admit(entry.event_id);
             outcomes.push(doubt);
             if !is_new {
@@ -87,7 +96,9 @@ impl Record {
             match (&entry.event, entry.body) {
                 (Event::Connection(ConnectionEvent::StateObserved { observation, .. }), _) => {
                     let seen = (server, observation.clone());
-                    self.kept.lock().unwrap().observations.push(seen);
+                    let mut kept = self.kept.lock().unwrap();
+                    kept.observations.push(seen);
+                    kept.epochs.push((server, entry.epoch));
                 }
                 (
                     Event::Connection(ConnectionEvent::CatalogueObserved { summary, .. }),
@@ -100,6 +111,21 @@ impl Record {
             self.append(StreamKind::Connection, server, entry.event).await;
         }
         JournalReply { outcomes }.encode_to_vec()
+    }
+
+    fn fence(&self, server: ServerId) -> u64 {
+        self.kept.lock().unwrap().fences.get(&server).copied().unwrap_or_default()
+    }
+
+    /// From now on nothing of a server is taken that was seen under an epoch below.
+    pub(crate) fn raise_fence(&self, server: ServerId, epoch: u64) {
+        self.kept.lock().unwrap().fences.insert(server, epoch);
+    }
+
+    /// The epochs under which states of a server were written.
+    pub(crate) fn epochs(&self, server: ServerId) -> Vec<u64> {
+        let kept = self.kept.lock().unwrap();
+        kept.epochs.iter().filter(|(id, _)| *id == server).map(|(_, epoch)| *epoch).collect()
     }
 
     /// Whether an entry is new, and what its writer is told.

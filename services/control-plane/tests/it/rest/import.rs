@@ -127,3 +127,17 @@ async fn an_isolation_may_stand_in_a_file_and_stays_when_it_does_not() {
     let refused = import(&site, "", file(r#","isolation":"alone""#)).await;
     assert_eq!(actions(&refused), [("a", "refused")]);
 }
+
+#[tokio::test]
+async fn placement_labels_may_stand_in_a_file_and_stay_when_they_do_not() {
+    let site = Site::new().await;
+    let file = |extra: &str| format!(r#"{{"mcpServers":{{"a":{{"command":"x"{extra}}}}}}}"#);
+    import(&site, "", file(r#","placementLabels":["gpu","docker"]"#)).await;
+    let list = site.http.get(&site.at("/servers")).await.ok();
+    assert_eq!(list[0]["placement_labels"], json!(["docker", "gpu"]));
+    assert_eq!(actions(&import(&site, "", file("")).await), [("a", "unchanged")]);
+    let changed = import(&site, "", file(r#","placement_labels":["gpu"]"#)).await;
+    assert_eq!(changed[0].2, json!(["placement_labels: docker, gpu → gpu"]));
+    let refused = import(&site, "", file(r#","placement_labels":["A"]"#)).await;
+    assert_eq!(actions(&refused), [("a", "refused")]);
+}

@@ -26,6 +26,7 @@ async fn record(site: &Site, stream: StreamId, event: Event, body: Body) {
         actor: Actor::System,
         event,
         body,
+        epoch: 0,
     };
     let outcomes = journal.record(vec![entry.into_message().unwrap()]).await.unwrap();
     assert_eq!(outcomes, [JournalOutcome::Recorded]);
@@ -145,6 +146,7 @@ async fn a_call_is_shown_with_its_body_to_who_may_read_it() {
         body_masked: false,
         client: "test".into(),
         mcp_session: "s".into(),
+        attempts: 1,
     }));
     let body = Body::Call { arguments: r#"{"a":1}"#.into(), result: r#"{"content":[]}"#.into() };
     let stream = StreamId::new(site.owner.tenant, StreamKind::Call, call);

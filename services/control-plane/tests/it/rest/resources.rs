@@ -21,6 +21,12 @@ async fn a_project_is_made_changed_and_ended() {
     let wrong = json!({ "audit_mode": "sometimes" }).to_string();
     let wrong = site.http.send(Method::PATCH, "/projects/abc123", Some(wrong)).await.refused();
     assert_eq!(wrong.2.as_deref(), Some("audit_mode"));
+    let again = json!({ "retry_policy": "read_only" }).to_string();
+    let again = site.http.send(Method::PATCH, "/projects/abc123", Some(again)).await.ok();
+    assert_eq!(
+        (&changed["retry_policy"], &again["retry_policy"], &again["audit_mode"]),
+        (&json!("never"), &json!("read_only"), &json!("strict"))
+    );
     assert_eq!(site.http.delete("/projects/abc123").await.status, StatusCode::NO_CONTENT);
     assert_eq!(site.http.get("/projects/abc123").await.status, StatusCode::NOT_FOUND);
 }

@@ -205,3 +205,20 @@ async fn an_isolation_is_set_and_shown() {
     let wrong = site.http.put(&path, json!({ "isolation": "alone" })).await.refused();
     assert_eq!((wrong.0, wrong.2.as_deref()), (400, Some("isolation")));
 }
+
+#[tokio::test]
+async fn placement_labels_are_set_shown_and_checked() {
+    let site = Site::new().await;
+    let body = json!({ "name": "a", "command": "tool", "placementLabels": ["gpu", "docker"] });
+    let made = site.http.post(&site.at("/servers"), body).await.ok();
+    assert_eq!(made["placement_labels"], json!(["docker", "gpu"]));
+    let path = site.at(&format!("/servers/{}", made["id"].as_str().unwrap()));
+    let kept = site.http.put(&path, json!({ "timeout": 9 })).await.ok();
+    assert_eq!(kept["placement_labels"], json!(["docker", "gpu"]), "what is absent stays");
+    let anywhere = site.http.put(&path, json!({ "placement_labels": [] })).await.ok();
+    assert_eq!(anywhere["placement_labels"], json!([]));
+    let wrong = site.http.put(&path, json!({ "placement_labels": ["Not One"] })).await.refused();
+    assert_eq!((wrong.0, wrong.2.as_deref()), (400, Some("placement_labels")));
+    let list = site.http.get(&site.at("/servers")).await.ok();
+    assert_eq!(list[0]["placement_labels"], json!([]));
+}

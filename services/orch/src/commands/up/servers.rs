@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use control_plane::import::{ImportServers, import_servers};
 use control_plane::use_case::{CreateServer, create_server};
-use domain::ErrorCode;
+use control_plane::{App, Ctx};
+use domain::{ErrorCode, ProjectId};
 use proto::control::v1::{ServerSpec, Transport};
 
 use super::system::System;
@@ -26,15 +27,19 @@ pub(super) async fn register(system: &System, args: &UpArgs) -> Result<Vec<Strin
         }
     }
     if args.demo {
-        notes.extend(demo(system).await?);
+        notes.extend(demo(&system.app(), &system.ctx(), system.project()).await?);
     }
     Ok(notes)
 }
 
-async fn demo(system: &System) -> Result<Option<String>> {
+/// Registers the built-in demo server, unless it is there.
+///
+/// # Errors
+/// When it is refused for another reason.
+pub(crate) async fn demo(app: &App, ctx: &Ctx, project: &ProjectId) -> Result<Option<String>> {
     let program = std::env::current_exe().context("cannot find my own program")?;
     let create = CreateServer {
-        project: system.project().clone(),
+        project: project.clone(),
         spec: ServerSpec {
             name: "demo".to_owned(),
             transport: Transport::Stdio.into(),
@@ -44,7 +49,7 @@ async fn demo(system: &System) -> Result<Option<String>> {
         },
         idempotency_key: None,
     };
-    match create_server(&system.app(), &system.ctx(), create).await {
+    match create_server(app, ctx, create).await {
         Ok(_) => Ok(Some("demo: registered".to_owned())),
         Err(refusal) if refusal.code == ErrorCode::AlreadyExists => Ok(None),
         Err(refusal) => Err(refusal.into()),

@@ -1,6 +1,5 @@
 //! The services of one process, wired to each other through the embedded ports.
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,37 +7,32 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use authz::Authorizer;
 use axum::Router;
-use backplane::{Journal, JournalConfig, Replica};
+use backplane::{Journal, JournalConfig, LeaseHandle, Replica};
 use bus::{Bus, InProcessBus};
-use connection_worker::{ReaperCommand, Worker, WorkerConfig, WorkerDeps, WorkerHandle};
-use control_plane::use_case::{Bootstrap, Bootstrapped, bootstrap};
-use control_plane::{App, Config, ControlPlane, Ctx, Deps};
+use connection_worker::{Worker, WorkerDeps, WorkerHandle};
+use control_plane::use_case::{Bootstrap, bootstrap};
+use control_plane::{App, Config, ControlPlane, Ctx, Deps, Unmarked, leads_alone};
 use domain::{EventId, ProjectId};
-use edge::{Edge, EdgeConfig, EdgeDeps, EdgeLimits};
+use edge::{EdgeConfig, EdgeDeps, EdgeLimits};
 use event_store::{SqliteConfig, SqliteEventStore};
 use runtime::clock::{self, Clock};
 use runtime::health::{Health, HealthRegistry};
-use secrecy::{ExposeSecret, SecretString};
-use secrets::{LocalStore, SecretStore};
-use tokio::task::JoinHandle;
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::announce::FirstStart;
-use super::listen::Listening;
-use super::{GRACE, failpoint};
+use super::failpoint;
 use crate::cli::UpArgs;
-
-/// The log, in the data directory.
-pub(crate) const LOG_FILE: &str = "events.db";
-/// The read models, in the data directory.
-pub(crate) const VIEWS_FILE: &str = "views.db";
+use crate::commands::announce::{FirstStart, first};
+use crate::wiring::{
+    LOG_FILE, Listening, RunningEdge, VIEWS_FILE, jitter, make_private, make_state_key, open_local,
+    start_edge, state_key, worker_config,
+};
 
 /// Everything that runs.
 pub(super) struct System {
     control: control_plane::Handle,
-    edge: Edge,
-    edge_task: JoinHandle<()>,
+    edge: RunningEdge,
     worker: WorkerHandle,
     store: SqliteEventStore,
     ctx: Ctx,
@@ -67,9 +61,10 @@ impl System {
         let stops = Stops::default();
         make_private(&args.data)?;
         let clock = clock::system();
-        let secrets = open_secrets(&args.data).await?;
+        let secrets = open_local(&args.data).await?;
         let store = open_log(&args.data, &clock).await?;
-        let bus: Arc<dyn Bus> = Arc::new(InProcessBus::default());
+        let shared = Arc::new(InProcessBus::default());
+        let bus: Arc<dyn Bus> = Arc::<InProcessBus>::clone(&shared);
         let views = args.data.join(VIEWS_FILE);
         control_plane::views::prepare(&views).await?;
         let deps = Deps {
@@ -78,6 +73,9 @@ impl System {
             bus: Arc::clone(&bus),
             clock: Arc::clone(&clock),
             ids: Arc::new(Uuid::now_v7),
+            leases: Arc::new(store.clone()),
+            leadership: leads_alone(),
+            published: Arc::new(Unmarked),
         };
         let config = Config::new(views, listening.public_url.parse().context("--public-url")?);
         let control = ControlPlane::build(config, deps, health).await?;
@@ -91,9 +89,12 @@ impl System {
         let journal =
             Journal::start(Arc::clone(&bus), JournalConfig::default(), stops.journal.clone());
         replica.ready().await.context("the configuration cannot be read")?;
+        make_state_key(&*secrets).await?;
+        let state_key = state_key(&*secrets).await?;
         let worker = WorkerDeps {
             bus: Arc::clone(&bus),
             secrets,
+            lease: LeaseHandle::all(),
             replica: replica.clone(),
             journal: journal.clone(),
             clock: Arc::clone(&clock),
@@ -102,11 +103,8 @@ impl System {
         };
         let worker = Worker::build(worker_config()?, worker).await?.run(stops.worker.clone());
         let authorizer = Arc::new(Authorizer::new().await?);
-        let deps = EdgeDeps { bus, replica, journal, authorizer, clock };
-        let edge = Edge::build(edge_config(args, listening), deps);
-        let running = edge.clone();
-        let stop = stops.edge.clone();
-        let edge_task = tokio::spawn(async move { running.run(stop, GRACE).await });
+        let deps = EdgeDeps { bus, shared, state_key, replica, journal, authorizer, clock };
+        let edge = start_edge(edge_config(args, listening), deps, stops.edge.clone());
         health.register("edge").set(Health::Ok);
         health.register("worker").set(Health::Ok);
         Ok(Self {
@@ -115,7 +113,6 @@ impl System {
             first: Mutex::new(first(bootstrapped)),
             control,
             edge,
-            edge_task,
             worker,
             store,
             stops,
@@ -150,9 +147,7 @@ impl System {
     /// Drains: calls finish, children end, what was recorded is projected.
     pub(super) async fn stop(self) {
         self.stops.edge.cancel();
-        if let Err(error) = self.edge_task.await {
-            tracing::error!(%error, "the edge failed");
-        }
+        self.edge.stopped().await;
         self.stops.worker.cancel();
         self.worker.stopped().await;
         self.stops.journal.cancel();
@@ -163,27 +158,6 @@ impl System {
         }
         self.store.close().await;
     }
-}
-
-/// The data directory belongs to its owner alone: it holds the sealing key.
-fn make_private(data: &Path) -> Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data)
-        .with_context(|| format!("cannot make the data directory {}", data.display()))?;
-    let mode = std::fs::metadata(data)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700))
-            .with_context(|| format!("{} can be read by others: chmod 700 it", data.display()))?;
-    }
-    Ok(())
-}
-
-async fn open_secrets(data: &Path) -> Result<Arc<dyn SecretStore>> {
-    let data = data.to_owned();
-    let store = tokio::task::spawn_blocking(move || LocalStore::open(&data)).await??;
-    Ok(Arc::new(store))
 }
 
 async fn open_log(data: &Path, clock: &Clock) -> Result<SqliteEventStore> {
@@ -200,34 +174,17 @@ fn wanted(args: &UpArgs) -> Result<Bootstrap> {
     Ok(Bootstrap { project_id, api_key: key, ..Bootstrap::default() })
 }
 
-fn first(bootstrapped: Bootstrapped) -> Option<FirstStart> {
-    bootstrapped.first.map(|first| FirstStart {
-        api_key: first.api_key.expose_secret().to_owned(),
-        email: first.email,
-        password: first.password.expose_secret().to_owned(),
-    })
-}
-
-fn worker_config() -> Result<WorkerConfig> {
-    let program = std::env::current_exe().context("cannot find my own program")?;
-    Ok(WorkerConfig::new(ReaperCommand { program, args: vec!["reaper".into()] }))
-}
-
 fn edge_config(args: &UpArgs, listening: &Listening) -> EdgeConfig {
     EdgeConfig {
         public_url: listening.public_url.clone(),
         loopback: listening.loopback,
         allowed_origins: Vec::new(),
+        shared_sessions: false,
+        cluster: false,
         limits: EdgeLimits {
             session_idle: Duration::from_secs(args.session_idle),
             sessions_per_key: args.sessions_per_key,
             ..EdgeLimits::default()
         },
     }
-}
-
-/// A number from 0 to 1, from the random part of a new id.
-fn jitter() -> f64 {
-    let low = Uuid::now_v7().as_u128() as u32;
-    f64::from(low) / f64::from(u32::MAX)
 }

@@ -10,19 +10,30 @@ use super::program::Program;
 /// The command line for one system and one project.
 #[derive(Clone, Debug)]
 pub(crate) struct Cli {
-    data: String,
-    project: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Cli {
+    /// As the operator of a data directory.
     pub(crate) fn new(data: &Path, project: &str) -> Self {
-        Self { data: data.display().to_string(), project: project.to_owned() }
+        Self::with(vec![("MCP_ORCH_DATA", data.display().to_string())], project)
+    }
+
+    /// As somebody with a login.
+    pub(crate) fn remote(url: &str, token: &str, project: &str) -> Self {
+        let login = vec![("MCP_ORCH_URL", url.to_owned()), ("MCP_ORCH_TOKEN", token.to_owned())];
+        Self::with(login, project)
+    }
+
+    fn with(mut environment: Vec<(&'static str, String)>, project: &str) -> Self {
+        environment.push(("MCP_ORCH_PROJECT_ID", project.to_owned()));
+        Self { environment }
     }
 
     /// Runs a command; where the system is and which project is meant is in the environment.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Program {
-        let environment =
-            [("MCP_ORCH_DATA", self.data.as_str()), ("MCP_ORCH_PROJECT_ID", &self.project)];
+        let environment: Vec<(&str, &str)> =
+            self.environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Program::run(installed("MCP_ORCH_BIN"), arguments, &environment).await
     }
 

@@ -1,10 +1,12 @@
-//! `mcp-orch up` in directories of its own, started, stopped and killed as an operator would.
+//! `mcp-orch up` in directories of its own, started, stopped and killed as an operator would; or,
+//! where `MCP_ORCH_TEST_CLUSTER` is set, a whole cluster in its place.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use cluster::{Cluster, Programs};
 use fixtures::process::free_port;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -51,6 +53,33 @@ impl Options {
         self
     }
 
+    /// The same for a cluster: what `up` takes as flags its services take from the environment.
+    fn for_cluster(&self) -> cluster::Options {
+        let mut options = cluster::Options {
+            environment: self.environment.clone(),
+            ..cluster::Options::default()
+        };
+        let mut arguments = self.arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let flag = argument.strip_prefix("--").expect("a flag");
+            if flag == "demo" {
+                options.bootstrap.push(argument.clone());
+                continue;
+            }
+            let (name, value) = match flag.split_once('=') {
+                Some((name, value)) => (name, value.to_owned()),
+                None => (flag, arguments.next().expect("a value").clone()),
+            };
+            if name == "project-id" {
+                options.bootstrap.push(format!("--{name}={value}"));
+                continue;
+            }
+            let name = format!("MCP_ORCH_{}", name.replace('-', "_").to_uppercase());
+            options.environment.push((name, value));
+        }
+        options
+    }
+
     /// With a further environment variable.
     pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
@@ -80,6 +109,8 @@ pub(crate) struct Admin {
 /// A running system. On drop its whole process group is killed, and nothing of it may be left.
 #[derive(Debug)]
 pub(crate) struct Orch {
+    /// In its place, where that was asked for.
+    cluster: Option<Box<Cluster>>,
     directory: TempDir,
     options: Options,
     port: u16,
@@ -96,10 +127,40 @@ pub(crate) struct Orch {
 impl Orch {
     /// Starts a new system and logs its owner in.
     pub(crate) async fn start(options: Options) -> Self {
+        match std::env::var("MCP_ORCH_TEST_CLUSTER") {
+            Ok(asked) if !asked.is_empty() => Self::start_cluster(options).await,
+            _ => Self::start_up(options).await,
+        }
+    }
+
+    /// Starts a new cluster, whatever the environment says, and logs its owner in.
+    pub(crate) async fn start_cluster(options: Options) -> Self {
+        let mut orch = Self::stopped(options);
+        let compose = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/compose/compose.yaml");
+        let programs = Programs::find().unwrap();
+        let started = Cluster::start(Path::new(compose), programs, orch.options.for_cluster());
+        let cluster = started.await.unwrap_or_else(|error| panic!("{error:#}"));
+        orch.ready = serde_json::from_str(cluster.ready_line()).unwrap();
+        orch.cluster = Some(Box::new(cluster));
+        orch.api_key = orch.ready.api_key.clone().expect("the first start gives a key");
+        orch.log_in().await;
+        orch
+    }
+
+    async fn start_up(options: Options) -> Self {
+        let mut orch = Self::stopped(options);
+        orch.launch().await.unwrap_or_else(|error| panic!("{error}"));
+        orch.api_key = orch.ready.api_key.clone().expect("the first start gives a key");
+        orch.log_in().await;
+        orch
+    }
+
+    fn stopped(options: Options) -> Self {
         rustls::crypto::ring::default_provider().install_default().ok();
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("home")).unwrap();
-        let mut orch = Self {
+        Self {
+            cluster: None,
             directory,
             options,
             port: free_port().unwrap(),
@@ -108,11 +169,17 @@ impl Orch {
             ready: Ready::default(),
             api_key: String::new(),
             token: String::new(),
-        };
-        orch.launch().await.unwrap_or_else(|error| panic!("{error}"));
-        orch.api_key = orch.ready.api_key.clone().expect("the first start gives a key");
-        orch.log_in().await;
-        orch
+        }
+    }
+
+    /// The cluster that it is.
+    pub(crate) fn cluster(&mut self) -> &mut Cluster {
+        self.cluster.as_mut().expect("a cluster")
+    }
+
+    /// What only a system of one process has.
+    fn one_process(&self) {
+        assert!(self.cluster.is_none(), "this is about a system of one process");
     }
 
     /// Starts it again on the same data; a system that is still running is an error.
@@ -127,6 +194,10 @@ impl Orch {
     }
 
     async fn launch(&mut self) -> Result<(), String> {
+        if let Some(cluster) = &mut self.cluster {
+            self.ready.api_key = None;
+            return cluster.start_services().await.map_err(|error| format!("{error:#}"));
+        }
         assert!(self.child.is_none(), "still running");
         let path = |name: &str| self.directory.path().join(name);
         let log = File::options().append(true).create(true).open(path("stderr.log")).unwrap();
@@ -171,6 +242,11 @@ impl Orch {
 
     /// Ends it as an operator does, and waits until it has drained. Nothing may be left.
     pub(crate) async fn stop(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.stop_services().await.unwrap_or_else(|error| panic!("{error:#}"));
+            self.nothing_left().await;
+            return;
+        }
         let id = Pid::from_raw(self.pid());
         kill(id, Signal::SIGTERM).unwrap();
         let status = self.ended(STOP_LIMIT).await;
@@ -213,6 +289,7 @@ impl Orch {
 
     /// The process id.
     pub(crate) fn pid(&self) -> i32 {
+        self.one_process();
         let id = self.child.as_ref().and_then(Child::id).expect("running");
         i32::try_from(id).unwrap()
     }
@@ -224,21 +301,29 @@ impl Orch {
 
     /// The home directory that tells this system's processes from others.
     pub(crate) fn home(&self) -> PathBuf {
+        if let Some(cluster) = &self.cluster {
+            return cluster.home();
+        }
         self.directory.path().join("home")
     }
 
     /// The data directory.
     pub(crate) fn data(&self) -> PathBuf {
+        self.one_process();
         self.directory.path().join("data")
     }
 
     /// Where the log is.
     pub(crate) fn logs(&self) -> PathBuf {
+        self.one_process();
         self.directory.path().join("logs")
     }
 
     /// Where it listens, whatever its public URL is.
     pub(crate) fn local_url(&self) -> String {
+        if self.cluster.is_some() {
+            return self.ready.url.clone();
+        }
         format!("http://127.0.0.1:{}", self.port)
     }
 
@@ -261,6 +346,9 @@ impl Orch {
 
     /// The URL of the listener for metrics and health.
     pub(crate) fn admin_url(&self) -> String {
+        if let Some(cluster) = &self.cluster {
+            return format!("http://{}", cluster.address("edge", 9464, 0).unwrap());
+        }
         format!("http://127.0.0.1:{}", self.admin_port)
     }
 
@@ -294,7 +382,10 @@ impl Orch {
 
     /// The command line, as the operator of this data directory.
     pub(crate) fn cli(&self) -> Cli {
-        Cli::new(&self.data(), &self.ready.project_id)
+        match &self.cluster {
+            Some(_) => Cli::remote(&self.ready.url, &self.token, &self.ready.project_id),
+            None => Cli::new(&self.data(), &self.ready.project_id),
+        }
     }
 
     /// An initialized session with the unified endpoint over Streamable HTTP.
@@ -348,11 +439,18 @@ impl Drop for Orch {
         if let Some(id) = self.child.as_ref().and_then(Child::id) {
             let _ = killpg(Pid::from_raw(i32::try_from(id).unwrap()), Signal::SIGKILL);
         }
+        let home = self.home();
+        if let Some(mut cluster) = self.cluster.take()
+            && std::thread::panicking()
+        {
+            for instance in cluster.instances() {
+                eprintln!("{}:\n{}\n", instance.name(), instance.tail());
+            }
+        }
         if std::thread::panicking() {
             eprintln!("the end of the system's stderr:\n{}", self.stderr_tail());
             return;
         }
-        let home = self.home();
         let gone = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(eventually(

@@ -15,6 +15,8 @@ pub(crate) struct Rest {
     client: Client,
     url: String,
     credential: Option<String>,
+    /// Under which commands are given.
+    idempotency_key: Option<String>,
 }
 
 /// What came back.
@@ -40,7 +42,17 @@ impl Answer {
 impl Rest {
     pub(crate) fn new(url: &str, credential: Option<&str>) -> Self {
         let client = Client::builder().no_proxy().timeout(LIMIT).build().unwrap();
-        Self { client, url: url.to_owned(), credential: credential.map(str::to_owned) }
+        Self {
+            client,
+            url: url.to_owned(),
+            credential: credential.map(str::to_owned),
+            idempotency_key: None,
+        }
+    }
+
+    /// The same, for one command that may be given more than once.
+    pub(crate) fn under(&self, idempotency_key: &str) -> Self {
+        Self { idempotency_key: Some(idempotency_key.to_owned()), ..self.clone() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -76,6 +88,9 @@ impl Rest {
         let mut request = self.client.request(method, url);
         if let Some(credential) = &self.credential {
             request = request.bearer_auth(credential);
+        }
+        if let Some(key) = &self.idempotency_key {
+            request = request.header("idempotency-key", key);
         }
         if let Some(body) = body {
             request = request.json(body);

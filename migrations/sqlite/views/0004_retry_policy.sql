@@ -1,0 +1,2 @@
+-- Which calls are run again when nobody knows whether they ran.
+ALTER TABLE project ADD COLUMN retry_policy TEXT NOT NULL DEFAULT 'never';
