@@ -10,6 +10,7 @@
 
 mod bench;
 mod conformance;
+mod crash;
 mod failure;
 mod fuzz;
 mod lint;
@@ -71,6 +72,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         arguments: Vec<String>,
     },
+    /// Kill, stop and pause every part under load, and hold what was answered against the log.
+    Crash(crash::Options),
     /// Run the fuzz targets of the wire under libFuzzer.
     Fuzz(fuzz::Options),
 }
@@ -98,6 +101,7 @@ fn perform(task: Task) -> Outcome {
         }
         Task::Conformance(options) => conformance::run(&workspace, &options),
         Task::Bench { arguments } => bench::run(&workspace, &arguments),
+        Task::Crash(options) => crash::run(&workspace, &options),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
     }
 }

@@ -53,6 +53,18 @@ impl Peers {
 /// # Errors
 /// If something is missing and cannot be installed, the build fails, or a test fails.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Outcome {
+    run_with(workspace, arguments, &[])
+}
+
+/// The same, with further variables for the tests.
+///
+/// # Errors
+/// As of [`run`].
+pub(crate) fn run_with(
+    workspace: &Workspace,
+    arguments: &[String],
+    variables: &[(&str, String)],
+) -> Outcome {
     let started = Instant::now();
     let (nextest, peers) = prepare(workspace)?;
     eprintln!("built, and ready to test, after {} s", started.elapsed().as_secs());
@@ -73,6 +85,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Outcome {
         tests.args(["nextest", "run", "--workspace"]).args(more).args(arguments);
         peers.tell(workspace, &mut tests);
         shared.tell(&mut tests);
+        tests.envs(variables.iter().map(|(name, value)| (name, value)));
         tests
     };
     // The users' tests once more on a cluster; before the others, for the same reason.

@@ -190,11 +190,20 @@ pub(crate) async fn finish(
     let (about, outcome) = (meta.about(), ending.outcome);
     let (event, body) = finished(meta, ending);
     let message = message(about, Event::Call(CallEvent::Finished(event)), body, now)?;
-    if outcome != CallOutcome::NotStarted {
+    if about.mode == AuditMode::Buffered {
         return write(journal, about, message).await;
     }
-    // Nothing ran: the client is told of it soon, whatever becomes of the record.
     let again = message.clone();
+    if outcome != CallOutcome::NotStarted {
+        let written = write(journal, about, message).await;
+        if let Err(Unrecorded::Unknown | Unrecorded::Refused) = written {
+            // The client is told that it may be unrecorded. It is not to stay so: the record
+            // takes it when it is back, once, by its id.
+            journal.queue(again).ok();
+        }
+        return written;
+    }
+    // Nothing ran: the client is told of it soon, whatever becomes of the record.
     match tokio::time::timeout(UNSENT_WAIT, write(journal, about, message)).await {
         Ok(Err(Unrecorded::Unknown)) | Err(_) => journal.queue(again).map_err(|_| Unrecorded::Full),
         Ok(done) => done,

@@ -11,6 +11,8 @@ use crate::workspace::Workspace;
 
 /// The oldest with all that the migrations use.
 const OLDEST: u32 = 15;
+/// What a directory must have: some machines have a part of them on the path.
+const PROGRAMS: [&str; 5] = ["initdb", "pg_ctl", "pg_isready", "postgres", "psql"];
 /// Where Debian puts each version, which is on no path.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
@@ -43,7 +45,7 @@ fn find(root: &Path) -> Option<PathBuf> {
     on_path
         .into_iter()
         .chain(packaged)
-        .filter(|folder| folder.join("initdb").is_file())
+        .filter(|folder| PROGRAMS.iter().all(|program| folder.join(program).is_file()))
         .find(|folder| major(folder, root) >= Some(OLDEST))
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 
-use super::plan::seed;
+use super::plan::{deaths, seed};
 use crate::harness::{Options, Orch, Rest, Streamable, eventually, stdio_fixture};
 
 /// Faults of a run in CI; `MCP_ORCH_TEST_KILLS` asks for more.
@@ -39,7 +39,7 @@ const ANSWERS_BETWEEN: usize = 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_answered_is_on_record_once_whoever_dies() {
     let seed = seed();
-    let kills = std::env::var("MCP_ORCH_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let kills = deaths(KILLS);
     println!("again with MCP_ORCH_TEST_SEED={seed} MCP_ORCH_TEST_KILLS={kills}");
     let orch = Orch::start_cluster(Options::default()).await;
     let executions = orch.directory().join("executions");

@@ -32,6 +32,14 @@ pub(super) fn seed() -> u64 {
     }
 }
 
+/// How many deaths there are to be: as many as are asked for, else `usual`.
+pub(super) fn deaths(usual: usize) -> usize {
+    match std::env::var("MCP_ORCH_TEST_KILLS") {
+        Ok(text) => text.parse().expect("MCP_ORCH_TEST_KILLS is a number"),
+        Err(_) => usual,
+    }
+}
+
 /// The death of a round.
 pub(super) fn death(seed: u64, round: usize, operations: usize) -> Death {
     let random = mix(seed ^ mix(round as u64));

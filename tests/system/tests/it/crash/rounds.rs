@@ -10,16 +10,15 @@ use proto::control::v1 as pb;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::plan::{Death, death, seed};
+use super::plan::{Death, death, deaths, seed};
 use super::recorder::Recorder;
 use crate::harness::{Grpc, Options, Orch, Streamable, eventually, sql, stdio_fixture};
 
-/// Rounds at most: a death that came before or after the load does not count.
-const ROUNDS_MAX: usize = 40;
-/// Deaths in the midst of the load.
+/// Deaths in the midst of the load, if no other number is asked for. After half of them, calls are
+/// recorded before they are forwarded.
 const DEATHS: usize = 24;
-/// After so many deaths, calls are recorded before they are forwarded.
-const STRICT_AFTER: usize = 12;
+/// Rounds at most for each death: one that came before or after the load does not count.
+const ROUNDS_PER_DEATH: usize = 2;
 const CALLS: usize = 150;
 const SERVERS: usize = 30;
 const KEYS: usize = 20;
@@ -62,9 +61,11 @@ async fn what_was_answered_is_on_record_exactly_once_after_any_death() {
         rounds: 0,
         grandchildren: 0,
     };
-    while run.deaths < DEATHS {
-        assert!(run.rounds < ROUNDS_MAX, "only {} deaths in the midst of the load", run.deaths);
-        if run.deaths >= STRICT_AFTER && run.strict_since.is_none() {
+    let wanted = deaths(DEATHS);
+    while run.deaths < wanted {
+        let enough = run.rounds < wanted * ROUNDS_PER_DEATH;
+        assert!(enough, "only {} deaths in the midst of the load", run.deaths);
+        if run.deaths >= wanted / 2 && run.strict_since.is_none() {
             run.be_strict().await;
         }
         run.round().await;
