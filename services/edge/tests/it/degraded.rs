@@ -71,7 +71,8 @@ async fn without_a_store_nothing_is_forwarded_whose_record_is_waited_for() {
         assert_eq!(client.tools().await, ["docs__find"]);
         stage.world.store_away.store(false, Ordering::SeqCst);
         until_answered(&client).await;
-        assert_eq!(stage.world.finished().len(), 1, "{mode:?}");
+        // What ran while nobody could record it is on record by then, too.
+        until("all that ran is recorded", || stage.world.finished().len() == ran + 1).await;
     }
 }
 
